@@ -1,0 +1,1 @@
+"""The builder of the book: one source file per topic, every form generated from it."""

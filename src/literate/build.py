@@ -1,0 +1,262 @@
+"""The edge: reads sources and stored outputs, calls the pure stages, writes the forms.
+
+Each public method makes one form of one topic and returns the files it wrote with their
+digests, so that a later run knows whether somebody has touched them.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+from literate import (
+    chapter,
+    document,
+    extract,
+    notebook,
+    paths,
+    readme,
+    source,
+    stamp,
+    stored,
+    validate,
+)
+from literate import catalogue as catalogue_module
+from literate.book import Book, Entry
+from literate.catalogue import Catalogue
+from literate.disk import BLANK_SEAL, Disk, digest, hand_edited, is_intact
+from literate.execute import Limits
+from literate.problem import Problem, Trouble, raise_all
+from literate.references import Reference
+from literate.stored import Stored
+from literate.topic import Topic
+
+INDEX = f"{paths.CACHE}/index.json"
+CITATIONS = f"{paths.CACHE}/references.json"
+
+Written = dict[str, str]
+Progress = Callable[[str, int, int], None]
+
+
+class Builder:
+    """Builds the book below `root`."""
+
+    def __init__(
+        self,
+        root: Path,
+        always: bool = False,
+        limits: Limits | None = None,
+        fork: bool = True,
+        progress: Progress = lambda name, done, total: None,
+    ) -> None:
+        self.root, self.disk = root, Disk(root)
+        self.always, self.limits, self.fork, self.progress = always, limits, fork, progress
+        self._lock = threading.Lock()
+        self._warm: object | None = None
+        self._book: tuple[str, Book] | None = None
+
+    # What the stages need
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        return catalogue_module.parse(self.disk.read(paths.CATALOGUE))
+
+    @cached_property
+    def style(self) -> str:
+        return (importlib.resources.files("literate") / "book.mplstyle").read_text()
+
+    @cached_property
+    def pins(self) -> dict[str, str]:
+        exists = self.disk.exists("pyproject.toml")
+        return stamp.pins(self.disk.read("pyproject.toml")) if exists else {}
+
+    def topic(self, name: str) -> Topic:
+        path = paths.source(name)
+        source.check_name(name, paths.CATALOGUE)
+        if not self.disk.exists(path):
+            what = f"{paths.CATALOGUE} lists {name}, which has no source"
+            raise Trouble(Problem(path, 0, what, f"run `doit new {name}` or take it out"))
+        return source.parse(source.decode(self.disk.read_bytes(path), path), name, path)
+
+    def book(self) -> Book:
+        """The catalogue, all entries and all references, from the index."""
+        index, citations = self.disk.read(INDEX), self.disk.read(CITATIONS)
+        key = digest(index, citations)
+        with self._lock:
+            if self._book is None or self._book[0] != key:
+                entries = {
+                    name: Entry.from_json(item["entry"])
+                    for name, item in json.loads(index).items()
+                }
+                references = {k: Reference(**v) for k, v in json.loads(citations).items()}
+                self._book = key, Book(self.catalogue, entries, references)
+            return self._book[1]
+
+    def stored(self, name: str) -> Stored:
+        path = paths.notebook(name)
+        return stored.load(self.disk.read(path)) if self.disk.exists(path) else stored.NOTHING
+
+    def stamp(self, topic: Topic) -> str:
+        files: dict[str, bytes] = {}
+        for file in topic.front.data:
+            if not self.disk.exists(file):
+                what = f"the data file {file!r} does not exist"
+                line = topic.front.line("data")
+                raise Trouble(Problem(topic.path, line, what, "name it from the root"))
+            files[file] = self.disk.read_bytes(file)
+        return stamp.stamp(topic, self.pins, files, self.style)
+
+    def outputs(self, topic: Topic) -> Stored:
+        """The stored outputs, if they are those of the source as it stands."""
+        result = self.stored(topic.name)
+        if result.stamp != self.stamp(topic):
+            what = "the stored outputs are older than the code"
+            todo = f"run `doit execute:{topic.name}`"
+            raise Trouble(Problem(topic.path, 0, what, todo))
+        return result
+
+    def digests(self, *names: str) -> Written:
+        return {name: digest(self.disk.read_bytes(name)) for name in names}
+
+    # The book as a whole
+
+    def references(self) -> Written:
+        from literate.references import format_references
+
+        exists = self.disk.exists(paths.REFERENCES)
+        found = format_references(self.disk.path(paths.REFERENCES)) if exists else {}
+        data = {key: vars(reference) for key, reference in found.items()}
+        self.disk.write(CITATIONS, json.dumps(data, indent=1, ensure_ascii=False))
+        return self.digests(CITATIONS)
+
+    def index(self) -> Written:
+        """What the topics need to know of each other. A broken topic keeps its old entry."""
+        old = json.loads(self.disk.read(INDEX)) if self.disk.exists(INDEX) else {}
+        new: dict[str, object] = {}
+        for name in self.catalogue.topics:
+            path = paths.source(name)
+            data = self.disk.read_bytes(path) if self.disk.exists(path) else b""
+            key = digest(data)
+            if name in old and old[name]["digest"] == key:
+                new[name] = old[name]
+                continue
+            try:
+                entry = Entry.of(self.topic(name)).to_json()
+            except (Trouble, SyntaxError):
+                fallback = Entry(name, name.split("/")[1], "", planned=True).to_json()
+                entry = old[name]["entry"] if name in old else fallback
+            new[name] = {"digest": key, "entry": entry}
+        self.disk.write(INDEX, json.dumps(new, indent=1, ensure_ascii=False))
+        return self.digests(INDEX)
+
+    def readme(self) -> Written:
+        text = self.disk.read("README.md") if self.disk.exists("README.md") else ""
+        self.disk.write("README.md", readme.fill(text, self.book()))
+        return self.digests("README.md")
+
+    def notation(self) -> Written:
+        """The notation page as GitHub shows it."""
+        head = f"<!-- Generated from {paths.NOTATION}: edit that, then run doit. {BLANK_SEAL} -->"
+        text = f"{head}\n\n{document.lower(self.disk.read(paths.NOTATION))}"
+        self.disk.write_sealed(paths.NOTATION_PAGE, text, paths.NOTATION)
+        return self.digests(paths.NOTATION_PAGE)
+
+    # One topic
+
+    def source(self, name: str) -> Written:
+        """Nothing is written: a topic that is unsound stops here, and says why."""
+        topic = self.topic(name)
+        raise_all(validate.problems(topic, self.book()))
+        return {}
+
+    def execute(self, name: str) -> Written:
+        """The notebook: executed if its code has changed, else with its stored outputs."""
+        topic, path = self.topic(name), paths.notebook(name)
+        if self.disk.exists(path) and not is_intact(self.disk.read(path)):
+            raise Trouble(hand_edited(path, topic.path))
+        result, current = self.stored(name), self.stamp(topic)
+        if self.always or result.stamp != current:
+            result = self.run(topic, current)
+        text = notebook.render(topic, result, self.book(), self.style)
+        self.disk.write_sealed(path, text, topic.path)
+        return self.digests(path)
+
+    def run(self, topic: Topic, current: str) -> Stored:
+        """Execute `topic`, and note what it cost on this machine."""
+        try:
+            from literate import execute, kernels
+        except ImportError as error:
+            what = f"executing needs a package that is missing, {error.name}"
+            todo = "install it with the others: pip install -e '.[execute]'"
+            raise Trouble(Problem(topic.path, 0, what, todo)) from None
+        with self._lock:
+            if self._warm is None and self.fork and kernels.CAN_FORK:
+                self._warm = kernels.WarmParent()
+        done = execute.execute(
+            topic,
+            self.style,
+            current,
+            self._warm,  # type: ignore[arg-type]
+            self.limits or Limits(),
+            lambda at, total: self.progress(topic.name, at, total),
+        )
+        cost = {"seconds": round(done.seconds, 2), "megabytes": done.memory // 2**20}
+        self.disk.write(paths.costs(topic.name), json.dumps(cost))
+        return done.stored
+
+    def markdown(self, name: str) -> Written:
+        topic = self.topic(name)
+        made = document.render(topic, self.outputs(topic), self.book())
+        path = paths.document(name)
+        self.disk.write_sealed(path, made.text, topic.path)
+        for file, svg in made.figures.items():
+            self.disk.write_sealed(file, svg, topic.path)
+        self._remove_others(paths.figures(name), set(made.figures))
+        return self.digests(path, *made.figures)
+
+    def _remove_others(self, folder: str, keep: set[str]) -> None:
+        """Figures that the topic no longer draws."""
+        for file in sorted(self.disk.path(folder).glob("*.svg")):
+            name = f"{folder}/{file.name}"
+            if name not in keep:
+                self.disk.remove(name)
+
+    def tests(self, name: str) -> Written:
+        topic, path = self.topic(name), paths.tests(name)
+        found = extract.extract(topic)
+        if not found.tests:
+            self.disk.remove(path)
+            return {}
+        self.disk.write_sealed(path, extract.module(topic, found, BLANK_SEAL), topic.path)
+        return self.digests(path)
+
+    def chapter(self, name: str) -> Written:
+        """The topic as typst; pandoc runs only if its markdown has changed."""
+        from literate import typeset
+
+        topic, path = self.topic(name), paths.chapter(name)
+        folder = path.removesuffix(".typ") + "_files"
+        made = chapter.render(topic, self.outputs(topic), self.book(), folder)
+        for file, svg in made.figures.items():
+            self.disk.write(file, svg)
+        files = [path, paths.solutions(name)]
+        kept = path.removesuffix(".typ") + ".md"
+        fresh = self.disk.exists(kept) and self.disk.read(kept) == made.text
+        if not fresh or not all(map(self.disk.exists, files)):
+            set_ = typeset.to_typst(made.text, path=topic.path, prefix=name.replace("/", "-"))
+            self.disk.write(files[0], set_.main)
+            self.disk.write(files[1], set_.solutions)
+            self.disk.write(kept, made.text)
+        return self.digests(*files, *made.figures)
+
+
+
+    def pdf(self, name: str) -> Written:
+        return {}
+
+    def book_pdf(self) -> Written:
+        return {}

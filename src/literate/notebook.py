@@ -1,0 +1,226 @@
+"""Topic + stored outputs → the notebook, which keeps the outputs of all forms."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from literate import common, disk, paths, prose
+from literate.book import Book, Entry, TopicLink, resolve
+from literate.common import Values
+from literate.prose import Segment
+from literate.stored import Stored
+from literate.topic import Cell, Topic
+
+JSON = dict[str, Any]
+
+
+def render(topic: Topic, stored: Stored, book: Book, style: str) -> str:
+    """The notebook's text with a blank seal. `style` is the book's matplotlib style."""
+    here = paths.notebook(topic.name)
+    writer = _Writer(topic, book, here)
+    values, outputs = iter(stored.values), iter(stored.outputs)
+    cells = [_markdown("header", writer.header())]
+    if uses_matplotlib(topic):
+        cells.append(_code("style", style_cell(style), [], {}))
+    exercises = common.exercise_of(topic)
+    opened = False
+    for index, cell in enumerate(topic.cells):
+        name = f"cell-{index:03}"
+        if cell.kind == "code":
+            stored_outputs = [dict(output) for output in next(outputs, ())]
+            code = code_of(cell, is_check=index in exercises)
+            cells.append(_code(name, code, stored_outputs, {"literate": {}}, cell.tags))
+            continue
+        own = next(values, ())
+        text = prose.write(prose.scan(cell.text), writer.rule(Values(cell, own, topic)))
+        opening = None if opened else common.split_opening(text)
+        if opening:
+            opened = True
+            before, after = opening
+            text = "\n\n".join([before.strip("\n"), writer.front(), "---", after.strip("\n")])
+        if cell.is_solution:
+            text = f"<details>\n<summary>Solution</summary>\n\n{text}\n\n</details>"
+        metadata = {"literate": {"values": list(own)} if own else {}}
+        cells.append(_markdown(name, text.strip("\n"), metadata, cell.tags))
+    cells.append(_markdown("footer", writer.footer()))
+    return _notebook_text(cells, topic, stored.stamp)
+
+
+def code_of(cell: Cell, is_check: bool) -> str:
+    """A code cell as the notebook shows and runs it."""
+    if cell.is_exercise:
+        return common.stub(cell.text)
+    if not cell.is_test:
+        return cell.text
+    names = common.test_functions(cell.text)
+    calls = [line for name in names for line in (_check(name) if is_check else _run(name))]
+    return "\n".join([cell.text.rstrip("\n"), "", "", *calls])
+
+
+def _run(name: str) -> list[str]:
+    return [f"{name}()", f'print("{name}: passed")']
+
+
+def _check(name: str) -> list[str]:
+    """An exercise's test must not stop Run All: it says how far you are."""
+    return [
+        "try:",
+        f"    {name}()",
+        f'    print("{name}: correct")',
+        "except NotImplementedError:",
+        f'    print("{name}: not yet")',
+        "except Exception as error:",
+        f'    print("{name}: not yet,", type(error).__name__, error)',
+    ]
+
+
+def uses_matplotlib(topic: Topic) -> bool:
+    return any("matplotlib" in cell.text for cell in topic.cells if cell.kind == "code")
+
+
+def style_cell(style: str) -> str:
+    """The book's plot style as code, so that the notebook looks alike anywhere."""
+    settings = {}
+    for line in style.splitlines():
+        if line.strip() and not line.startswith("#"):
+            key, _, value = line.partition(":")
+            settings[key.strip()] = value.strip()
+    cycler = settings.pop("axes.prop_cycle")
+    names = cycler[cycler.index("[") + 1 : cycler.index("]")].replace("'", "").split(", ")
+    colours = [f"#{name}" for name in names]
+    lines = [
+        "# The book's plot style; nothing below depends on it.",
+        "import matplotlib.pyplot as plt",
+        "",
+        f'plt.rcParams["axes.prop_cycle"] = plt.cycler(color={json.dumps(colours)})',
+        "plt.rcParams.update({",
+        *(f"    {json.dumps(key)}: {_literal(value)}," for key, value in settings.items()),
+        "})",
+    ]
+    return "\n".join(lines)
+
+
+def _literal(value: str) -> str:
+    """A style file's value as Python: numbers and lists of them; else text."""
+    try:
+        parsed = ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return json.dumps(value)
+    return repr(parsed)
+
+
+class _Writer:
+    """The rules of one notebook's markdown: dollars stay, links lead to notebooks."""
+
+    def __init__(self, topic: Topic, book: Book, here: str) -> None:
+        self.topic, self.book, self.here = topic, book, here
+        self.numbers = common.figure_numbers(topic)
+
+    def rule(self, values: Values) -> common.Rule:
+        def write(segment: Segment) -> str | None:
+            if isinstance(segment, prose.Value):
+                return values(segment)
+            if isinstance(segment, prose.Cite):
+                references = self.book.references
+                return common.cite(segment, references, lambda key: references[key].url)
+            if isinstance(segment, prose.FigureRef):
+                return f"Figure {self.numbers[segment.label]}"
+            if isinstance(segment, prose.Heading):
+                return f"{'#' * segment.level} {prose.write(segment.title, write)}"
+            if isinstance(segment, prose.Link) and not segment.image:
+                return self.link(segment, prose.write(segment.label, write))
+            return None
+
+        return write
+
+    def link(self, segment: prose.Link, label: str) -> str:
+        target = resolve(segment.target, self.topic, segment.line)
+        if not isinstance(target, TopicLink):
+            own = jupyter_anchors(self.book.entries[self.topic.name])
+            if target.target.startswith("#") and target.target[1:] in own:
+                return f"[{label}](#{own[target.target[1:]]})"
+            return f"[{label}]({target.target})"
+        entry = self.book.entries[target.name]
+        if entry.planned:
+            return label
+        anchor = f"#{jupyter_anchors(entry)[target.anchor]}" if target.anchor else ""
+        return f"[{label}]({paths.relative(paths.notebook(target.name), self.here)}{anchor})"
+
+    def entry(self, entry: Entry) -> str:
+        return f"[{entry.title}]({paths.relative(paths.notebook(entry.name), self.here)})"
+
+    def front(self) -> str:
+        return common.front_line(self.topic, self.book, self.entry)
+
+    def header(self) -> str:
+        note = f"*Generated from `{self.topic.path}`: edit that file, then run `doit`.*"
+        document = paths.relative(paths.document(self.topic.name), self.here)
+        links = [f"[Read as a document]({document})"]
+        for other in self.book.paired(self.topic.name):
+            place = paths.relative(paths.document(other.name), self.here)
+            links.append(f"Goes with [{other.title}]({place})")
+        return " · ".join([note, *links])
+
+    def footer(self) -> str:
+        keys = set(common.cited_keys(self.topic))
+        listed = [
+            f"- {reference.listed}"
+            for key, reference in self.book.references.items()
+            if key in keys
+        ]
+        before, after = self.book.neighbours(self.topic.name)
+        steps = [f"Previous: {self.entry(before)}"] if before else []
+        steps += [f"Next: {self.entry(after)}"] if after else []
+        references = ["## References", "\n".join(listed)] if listed else []
+        return "\n\n".join([*references, "---", " · ".join(steps) or "The only topic."])
+
+
+def jupyter_anchors(entry: Entry) -> dict[str, str]:
+    """GitHub's anchor of each heading → Jupyter's, which keeps case and punctuation."""
+    return {slug: words.replace(" ", "-") for slug, words in entry.headings.items()}
+
+
+def _markdown(
+    name: str, text: str, metadata: JSON | None = None, tags: frozenset[str] = frozenset()
+) -> JSON:
+    metadata = {**(metadata or {}), **({"tags": sorted(tags)} if tags else {})}
+    return {"cell_type": "markdown", "id": name, "metadata": metadata, "source": text}
+
+
+def _code(
+    name: str, text: str, outputs: list[JSON], metadata: JSON, tags: frozenset[str] = frozenset()
+) -> JSON:
+    metadata = {**metadata, **({"tags": sorted(tags)} if tags else {})}
+    return {
+        "cell_type": "code",
+        "execution_count": None,
+        "id": name,
+        "metadata": metadata,
+        "outputs": outputs,
+        "source": text,
+    }
+
+
+def _notebook_text(cells: list[JSON], topic: Topic, stamp: str) -> str:
+    for count, cell in enumerate(_code_cells(cells), 1):
+        cell["execution_count"] = count
+        for output in cell["outputs"]:
+            if output["output_type"] == "execute_result":
+                output["execution_count"] = count
+    for cell in cells:
+        cell["source"] = cell["source"].splitlines(keepends=True)
+    literate = {"digest": disk.BLANK_SEAL, "source": topic.path, "stamp": stamp}
+    metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+        "literate": literate,
+    }
+    data = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(data, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def _code_cells(cells: list[JSON]) -> Iterator[JSON]:
+    return (cell for cell in cells if cell["cell_type"] == "code")

@@ -1,0 +1,242 @@
+"""The doit tasks: which file depends on which. What they do is in `build`."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from doit import get_var
+from doit.exceptions import TaskFailed
+from doit.tools import config_changed
+
+from literate import commands, display, paths, state
+from literate.build import CITATIONS, INDEX, Builder, Written
+from literate.catalogue import Catalogue
+from literate.disk import digest
+from literate.problem import Problem, Trouble
+
+Task = dict[str, Any]
+DOIT_CONFIG = {
+    "backend": "literate",
+    "check_file_uptodate": state.ContentChecker,
+    "dep_file": f"{paths.CACHE}/doit.sqlite",
+    "num_process": os.cpu_count() or 1,
+    "par_type": "thread",
+    "continue": True,
+    "verbosity": 0,
+    "reporter": display.Reporter,
+    "default_tasks": ["execute", "markdown", "notebook", "tests", "readme", "pdf", "book"],
+}
+PACKAGE = Path(__file__).parent
+
+
+@functools.cache
+def builder_digest() -> str:
+    """The builder's own version: its files, whichever of them changes."""
+    files = sorted(path for path in PACKAGE.rglob("*") if path.suffix in FORMING)
+    return digest(*(part for file in files for part in (file.name, file.read_bytes())))
+
+
+FORMING = {".py", ".typ", ".lua", ".mplstyle"}
+UNCAPTURED = {"capture": False}  # doit would swap sys.stdout under the other threads
+
+
+class Tasks:
+    """All tasks of the book below `root`. `dodo.py` hands their generators to doit."""
+
+    def __init__(self, root: Path) -> None:
+        always = get_var("execute", "") == "always"
+        self.root = root
+        (root / paths.CACHE).mkdir(exist_ok=True)
+        self.builder = Builder(root, always=always, progress=display.progress)
+        self.always = always
+        self.problem: Trouble | None = None
+
+    def table(self) -> dict[str, Any]:
+        """The task creators by name, for the namespace of `dodo.py`."""
+        names = [name for name in dir(self) if name.startswith("task_")]
+        return {"DOIT_CONFIG": DOIT_CONFIG, **{name: getattr(self, name) for name in names}}
+
+    @functools.cached_property
+    def catalogue(self) -> Catalogue | None:
+        try:
+            return self.builder.catalogue
+        except Trouble as trouble:
+            self.problem = trouble
+        except OSError as error:
+            what = f"the catalogue cannot be read, {error.strerror}"
+            todo = "run doit in the root of a book"
+            self.problem = Trouble(Problem(paths.CATALOGUE, 0, what, todo))
+        return None
+
+    @functools.cached_property
+    def written(self) -> list[str]:
+        """The topics with cells; a planned one has front matter only."""
+        names = self.catalogue.topics if self.catalogue else ()
+        return [name for name in names if not self._planned(name)]
+
+    def _planned(self, name: str) -> bool:
+        file = self.root / paths.source(name)
+        return file.is_file() and bool(data := file.read_bytes().strip()) and b"\n# %%" not in data
+
+    def action(self, method: Callable[..., Written], *arguments: str) -> Task:
+        """A task's action and its up-to-date test; its result is what it wrote."""
+
+        def run() -> Any:
+            try:
+                return {"written": method(*arguments)}
+            except Trouble as trouble:
+                return TaskFailed(str(trouble), report=True)
+
+        return {
+            "actions": [run],
+            "io": UNCAPTURED,
+            "uptodate": [config_changed(builder_digest()), self._intact],
+        }
+
+    def _intact(self, task: Any, values: dict[str, Any]) -> bool:
+        """Whether all that the last run wrote is still as it wrote it."""
+        written = values.get("written")
+        return written is not None and all(
+            _file_digest(self.root / name) == known for name, known in written.items()
+        )
+
+    def topics(self, method: Callable[..., Written], **more: Any) -> Iterator[Task]:
+        """A sub-task for each written topic."""
+        for name in self.written:
+            task = {"name": name, **self.action(method, name)}
+            for key, value in more.items():
+                task[key] = value(name) if callable(value) else value
+            yield task
+
+    # The book as a whole
+
+    def task__references(self) -> Task:
+        """set every citation once, with pandoc"""
+        found = (self.root / paths.REFERENCES).is_file()
+        files = [paths.REFERENCES] if found else []
+        return {**self.action(self.builder.references), "file_dep": files}
+
+    def task__index(self) -> Task:
+        """what topics need to know of each other"""
+        if self.catalogue is None:
+            problem = self.problem
+            return {"actions": [lambda: TaskFailed(str(problem), report=True)]}
+        names = [paths.source(name) for name in self.catalogue.topics]
+        files = [paths.CATALOGUE, *(n for n in names if (self.root / n).is_file())]
+        return {**self.action(self.builder.index), "file_dep": files}
+
+    def task_readme(self) -> Task:
+        """write the README's tables, graph and reading paths"""
+        task = self.action(self.builder.readme)
+        return {**task, "file_dep": [INDEX, CITATIONS, paths.CATALOGUE], **BOOK_FIRST}
+
+    # One topic
+
+    def task__source(self) -> Iterator[Task]:
+        """look whether a topic is sound"""
+        names = self.catalogue.topics if self.catalogue else ()
+        for name in names:
+            task = self.action(self.builder.source, name)
+            source = paths.source(name)
+            files = [source] if (self.root / source).is_file() else []
+            yield {"name": name, **task, "file_dep": [*files, INDEX, CITATIONS], **BOOK_FIRST}
+
+    def task_execute(self) -> Iterator[Task]:
+        """execute topics whose code has changed (all of them: doit execute=always)"""
+
+        def files(name: str) -> list[str]:
+            own = [paths.source(name), INDEX, CITATIONS]
+            pyproject = (self.root / "pyproject.toml").is_file()
+            return [*own, *(["pyproject.toml"] if pyproject else [])]
+
+        for task in self.topics(self.builder.execute, file_dep=files, task_dep=_checked):
+            if self.always:
+                task["uptodate"] = [False]
+            yield {**task, "targets": [paths.notebook(task["name"])]}
+
+    def task_notebook(self) -> Iterator[Task]:
+        """write the notebooks (the same as execute, which writes nothing else)"""
+        for name in self.written:
+            yield {"name": name, "actions": None, "task_dep": [f"execute:{name}"]}
+
+    def task_markdown(self) -> Iterator[Task]:
+        """write the documents for GitHub"""
+        if (self.root / paths.NOTATION).is_file():
+            task = self.action(self.builder.notation)
+            yield {"name": "notation", **task, "file_dep": [paths.NOTATION]}
+        yield from self.topics(self.builder.markdown, file_dep=_stored, task_dep=_executed)
+
+    def task_tests(self) -> Iterator[Task]:
+        """write the pytest modules"""
+        yield from self.topics(
+            self.builder.tests, file_dep=lambda name: [paths.source(name)], task_dep=_checked
+        )
+
+    def task__chapter(self) -> Iterator[Task]:
+        """convert topics to typst, with pandoc"""
+        yield from self.topics(self.builder.chapter, file_dep=_stored, task_dep=_executed)
+
+    def task_pdf(self) -> Iterator[Task]:
+        """set each topic as a PDF"""
+        yield from self.topics(
+            self.builder.pdf,
+            file_dep=lambda name: [paths.chapter(name), paths.solutions(name), *self._bib()],
+            task_dep=lambda name: [f"_chapter:{name}"],
+        )
+
+    def task_book(self) -> Task:
+        """set the whole book as one PDF"""
+        chapters = [f(name) for name in self.written for f in (paths.chapter, paths.solutions)]
+        notation = [paths.NOTATION] if (self.root / paths.NOTATION).is_file() else []
+        return {
+            **self.action(self.builder.book_pdf),
+            "file_dep": [INDEX, paths.CATALOGUE, *notation, *self._bib(), *chapters],
+            "task_dep": ["_index", "_references", "_chapter"],
+        }
+
+    def _bib(self) -> list[str]:
+        return [paths.REFERENCES] if (self.root / paths.REFERENCES).is_file() else []
+
+    # Commands that look rather than write
+
+    def task_check(self) -> Iterator[Task]:
+        """prove without executing that every committed form is sound and in step"""
+        for name in self.written:
+            yield self._looking(name, commands.check_topic, name)
+        yield self._looking("book", commands.check_book)
+
+    def _looking(self, label: str, command: Callable[..., None], *arguments: str) -> Task:
+        def run() -> Any:
+            try:
+                command(self.builder, *arguments)
+            except Trouble as trouble:
+                return TaskFailed(str(trouble), report=True)
+            return None
+
+        return {"name": label, "actions": [run], "io": UNCAPTURED, "task_dep": ["_index", "_references"]}
+
+
+BOOK_FIRST = {"task_dep": ["_index", "_references"]}
+
+
+def _checked(name: str) -> list[str]:
+    return [f"_source:{name}", "_index", "_references"]
+
+
+def _executed(name: str) -> list[str]:
+    return [f"execute:{name}", "_index", "_references"]
+
+
+def _stored(name: str) -> list[str]:
+    return [paths.source(name), paths.notebook(name), INDEX, CITATIONS]
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        return digest(path.read_bytes())
+    except OSError:
+        return ""

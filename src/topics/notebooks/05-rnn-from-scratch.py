@@ -1,0 +1,7 @@
+# ---
+# title: A recurrent network from scratch
+# summary: A character model with one recurrent cell.
+# prerequisites:
+#   - architectures/rnns: the recurrence
+# packages: [numpy, matplotlib, torch]
+# ---

@@ -1,0 +1,7 @@
+# ---
+# title: An LSTM from scratch
+# summary: Gates, cell and gradients, step by step.
+# prerequisites:
+#   - architectures/lstms: the gates
+# packages: [numpy, matplotlib, torch]
+# ---
