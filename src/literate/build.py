@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from literate import (
     chapter,
@@ -160,10 +161,12 @@ class Builder:
 
     def notation(self) -> Written:
         """The notation page as GitHub shows it."""
-        head = f"<!-- Generated from {paths.NOTATION}: edit that, then run doit. {BLANK_SEAL} -->"
-        text = f"{head}\n\n{document.lower(self.disk.read(paths.NOTATION))}"
-        self.disk.write_sealed(paths.NOTATION_PAGE, text, paths.NOTATION)
+        self.disk.write_sealed(paths.NOTATION_PAGE, self.notation_text(), paths.NOTATION)
         return self.digests(paths.NOTATION_PAGE)
+
+    def notation_text(self) -> str:
+        head = f"<!-- Generated from {paths.NOTATION}: edit that, then run doit. {BLANK_SEAL} -->"
+        return f"{head}\n\n{document.lower(self.disk.read(paths.NOTATION))}"
 
     # One topic
 
@@ -256,7 +259,70 @@ class Builder:
 
 
     def pdf(self, name: str) -> Written:
-        return {}
+        """One topic as a PDF; not committed."""
+        from literate import typeset
+
+        topic = self.topic(name)
+        made = typeset.topic_pdf(
+            self._set_chapter(name, topic.front.title),
+            root=self.root,
+            bibliography=paths.REFERENCES,
+        )
+        self.disk.write(paths.pdf(name), made)
+        return self.digests(paths.pdf(name))
 
     def book_pdf(self) -> Written:
-        return {}
+        """All written topics in one PDF, which names the digest of what it was made of."""
+        from literate import typeset
+
+        book, front = self.book(), []
+        if self.disk.exists(paths.NOTATION):
+            text = typeset.to_typst(
+                self.disk.read(paths.NOTATION), path=paths.NOTATION, prefix="notation"
+            )
+            self.disk.write(paths.chapter("notation"), text.main)
+            front = [typeset.Chapter("notation", "Notation", paths.chapter("notation"))]
+        parts = [
+            typeset.Part(
+                part.title,
+                part.summary,
+                tuple(
+                    self._set_chapter(name, book.entries[name].title)
+                    for name in part.topics
+                    if not book.entries[name].planned
+                ),
+            )
+            for part in self.catalogue.parts
+        ]
+        made = typeset.book_pdf(
+            typeset.Book(
+                title=self.catalogue.title,
+                subtitle=self.catalogue.subtitle,
+                author=(),
+                parts=tuple(part for part in parts if part.chapters),
+                front=tuple(front),
+            ),
+            root=self.root,
+            bibliography=paths.REFERENCES,
+            keywords=f"digest:{self.book_digest()}",
+        )
+        self.disk.write(paths.BOOK_PDF, made)
+        return self.digests(paths.BOOK_PDF)
+
+    def _set_chapter(self, name: str, title: str) -> Any:
+        from literate import typeset
+
+        return typeset.Chapter(name, title, paths.chapter(name), paths.solutions(name))
+
+    def book_digest(self) -> str:
+        """What the book's PDF depends on: all sources and stored outputs, and its setters."""
+        package = importlib.resources.files("literate")
+        names = [paths.CATALOGUE, paths.NOTATION, paths.REFERENCES]
+        for name in self.book().written():
+            names += [paths.source(name), paths.notebook(name)]
+        parts = [self.disk.read_bytes(name) for name in names if self.disk.exists(name)]
+        folder = Path(str(package))
+        setters = [folder / f"{name}.py" for name in ("chapter", "common", "prose", "typeset")]
+        setters += [*(folder / "formula").glob("*.py"), *(folder / "typst").rglob("*.*")]
+        parts += [file.read_bytes() for file in sorted(setters)]
+        return digest(*parts)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from literate import paths
@@ -26,12 +27,22 @@ class ReadingPath:
 
 
 @dataclass(frozen=True)
+class Standards:
+    """What `check` asks of a written topic; nothing, where the catalogue is silent."""
+
+    documents: Mapping[str, int] = field(default_factory=dict)
+    notebooks: Mapping[str, int] = field(default_factory=dict)
+    headings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Catalogue:
     title: str
     subtitle: str
     repository: str
     parts: tuple[Part, ...]
     reading_paths: tuple[ReadingPath, ...]
+    standards: Standards = Standards()
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -39,7 +50,7 @@ class Catalogue:
         return tuple(name for part in self.parts for name in part.topics)
 
 
-KEYS = ("title", "subtitle", "repository", "parts", "paths")
+KEYS = ("title", "subtitle", "repository", "parts", "paths", "standards")
 
 
 def parse(text: str, path: str = paths.CATALOGUE) -> Catalogue:
@@ -92,10 +103,16 @@ def parse(text: str, path: str = paths.CATALOGUE) -> Catalogue:
             steps.extend(by_part.get(step, (step,)))
         reading_paths.append(ReadingPath(item["name"], item["summary"], tuple(steps)))
     raise_all(problems)
+    standards = data.get("standards") or {}
     return Catalogue(
         data["title"],
         data["subtitle"],
         str(data.get("repository") or "").rstrip("/"),
         tuple(parts),
         tuple(reading_paths),
+        Standards(
+            standards.get("documents", {}),
+            standards.get("notebooks", {}),
+            tuple(standards.get("headings", ())),
+        ),
     )

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from functools import cache
 
-import pypandoc  # type: ignore[import-untyped]
+import pypandoc
 
 
 class PandocError(Exception):

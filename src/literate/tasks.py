@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from doit import get_var
 from doit.exceptions import TaskFailed
 from doit.tools import config_changed
 
-from literate import commands, display, paths, state
+from literate import bench, check, display, new, paths, report, state, verify, watch
 from literate.build import CITATIONS, INDEX, Builder, Written
 from literate.catalogue import Catalogue
 from literate.disk import digest
@@ -206,18 +207,61 @@ class Tasks:
     def task_check(self) -> Iterator[Task]:
         """prove without executing that every committed form is sound and in step"""
         for name in self.written:
-            yield self._looking(name, commands.check_topic, name)
-        yield self._looking("book", commands.check_book)
+            yield {"name": name, **self.command(check.check_topic, name)}
+        yield {"name": "book", **self.command(check.check_book)}
 
-    def _looking(self, label: str, command: Callable[..., None], *arguments: str) -> Task:
-        def run() -> Any:
+    def task_verify(self) -> Iterator[Task]:
+        """execute everything afresh and compare with the stored outputs by meaning"""
+        for name in self.written:
+            yield {"name": name, **self.command(verify.verify, name)}
+
+    def task_report(self) -> Task:
+        """say in figures what each topic holds"""
+        return self.command(report.report)
+
+    def task_new(self) -> Task:
+        """make a topic from the template: doit new part/topic"""
+
+        def make(builder: Builder, names: list[str]) -> str:
+            if not names:
+                todo = "write `doit new part/topic`"
+                raise Trouble(Problem("doit new", 0, "no topic is named", todo))
+            return "\n".join(new.new(builder, name) for name in names)
+
+        return {**self.command(make, names=[]), "task_dep": [], "pos_arg": "names"}
+
+    def task_watch(self) -> Task:
+        """show topics in the browser, rebuilt on save (stop with Ctrl-C)"""
+        return self.command(watch.watch)
+
+    def task_bench(self) -> Task:
+        """measure the build's speed, here and on a book of ten times the size"""
+        return self.command(bench.bench)
+
+    def command(self, method: Callable[..., str | None], *arguments: str, **named: Any) -> Task:
+        """A task that always runs, and prints what `method` says."""
+
+        def run(**given: Any) -> Any:
             try:
-                command(self.builder, *arguments)
+                text = method(self.builder, *arguments, **given)
             except Trouble as trouble:
                 return TaskFailed(str(trouble), report=True)
+            if text:
+                print(text, file=sys.__stdout__, flush=True)
             return None
 
-        return {"name": label, "actions": [run], "io": UNCAPTURED, "task_dep": ["_index", "_references"]}
+        action = (_taking(run, *named), [], {}) if named else run
+        return {"actions": [action], "io": UNCAPTURED, "task_dep": ["_index", "_references"]}
+
+
+def _taking(run: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """`run` as a function with the one parameter that doit is to fill."""
+    assert name == "names"
+
+    def taking(names: list[str]) -> Any:
+        return run(names=names)
+
+    return taking
 
 
 BOOK_FIRST = {"task_dep": ["_index", "_references"]}

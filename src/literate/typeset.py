@@ -5,18 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-
-import typst
 
 from literate import formula, paths, references
 from literate.formula import quote
 from literate.pandoc import PandocError, run_pandoc
 from literate.problem import Problem, Trouble, raise_all
+from literate.typstrun import HERE, compile_pdf
 
-HERE = Path(__file__).parent / "typst"
-PACKAGES = HERE / "packages"
 IMPORT = '#import "@local/literate:1.0.0": *\n'
 # What the chapters use, and GitHub understands in the same way.
 EXTENSIONS = """
@@ -32,12 +28,6 @@ FORMULA = re.compile("\ue000([di])(.*?)\ue001", re.S)
 SOLUTIONS = "\ue002"
 # "#cite(label("vaswani2017attention"), …)"; not "@vaswani2017attention"
 CITED = re.compile(r'#cite\(label\("([^"]+)"\)')
-# "┌─ .cache/chapters/transformers/attention.typ:12:4"
-PLACE = re.compile(r"┌─ (\S+?):\d+:\d+")
-# "label `<transformers-attention--softmax>` does not exist in the document"
-NO_LABEL = re.compile(r"label `<(?:.*?--)?([^>]*)>` does not exist")
-# 'the text `"😀"` could not be displayed with font `"New Computer Modern"`'
-NO_GLYPH = re.compile(r'the text `"(.*?)"` could not be displayed')
 
 
 @dataclass(frozen=True)
@@ -143,7 +133,7 @@ def topic_pdf(
             else "",
         ]
     )
-    return compile_pdf(source, root, (chapter,), paths.source(chapter.name))
+    return compile_pdf(source, root, paths.source(chapter.name), _sources((chapter,)))
 
 
 def book_pdf(book: Book, *, root: Path, bibliography: str, keywords: str = "") -> bytes:
@@ -163,7 +153,7 @@ def book_pdf(book: Book, *, root: Path, bibliography: str, keywords: str = "") -
             else "",
         ]
     )
-    return compile_pdf(source, root, chapters, paths.BOOK_PDF)
+    return compile_pdf(source, root, paths.BOOK_PDF, _sources(chapters))
 
 
 def formula_sheet(formulas: list[tuple[str, str]]) -> bytes:
@@ -180,7 +170,23 @@ def formula_sheet(formulas: list[tuple[str, str]]) -> bytes:
         "#table(columns: (1fr, 4fr, 5fr), align: horizon + left,\n"
         f"{''.join(rows)})\n"
     )
-    return compile_pdf(source, HERE, (), "formulas")
+    return compile_pdf(source, HERE, "formulas")
+
+
+def _source(chapter: Chapter) -> str:
+    """A topic's source; the notation's is src/notation.md."""
+    name = chapter.name
+    return paths.source(name) if "/" in name else f"src/{name}.md"
+
+
+def _sources(chapters: tuple[Chapter, ...]) -> dict[str, str]:
+    """The source of each fragment's file, for messages."""
+    return {
+        file: _source(chapter)
+        for chapter in chapters
+        for file in (chapter.main, chapter.solutions)
+        if file
+    }
 
 
 def _metadata(title: str, author: tuple[str, ...], keywords: str) -> str:
@@ -189,7 +195,7 @@ def _metadata(title: str, author: tuple[str, ...], keywords: str) -> str:
 
 
 def _bibliography(path: str) -> str:
-    return f'{quote("/" + path)}, title: [References], style: reference-style'
+    return f"{quote('/' + path)}, title: [References], style: reference-style"
 
 
 def _topic_solutions(chapter: Chapter, root: Path) -> Iterator[str]:
@@ -234,53 +240,8 @@ def check_citations(
     known = references.keys(_text(root, bibliography), bibliography)
     todo = f"correct the key or add the entry to {bibliography}"
     raise_all(
-        Problem(paths.source(chapter.name), 0, f"unknown citation key {key!r}", todo)
+        Problem(_source(chapter), 0, f"unknown citation key {key!r}", todo)
         for chapter, keys in cited.items()
         for key in keys - known.keys()
     )
     return True
-
-
-@cache
-def _fonts() -> typst.Fonts:
-    """The fonts inside typst, the same everywhere."""
-    return typst.Fonts(include_system_fonts=False)
-
-
-def compile_pdf(
-    source: str, root: Path, chapters: tuple[Chapter, ...], path: str
-) -> bytes:
-    """The PDF of a main file. PDF/UA also refuses characters without a glyph."""
-    try:
-        pdf, warnings = typst.compile_with_warnings(
-            source.encode(),
-            root=str(root),
-            font_paths=_fonts(),
-            package_path=str(PACKAGES),
-            pdf_standards="ua-1",
-            timestamp=0,
-        )
-    except typst.TypstError as error:
-        raise Trouble(explain(error, chapters, path)) from None
-    raise_all(explain(warning, chapters, path) for warning in warnings)
-    return pdf
-
-
-def explain(
-    error: typst.TypstError | typst.TypstWarning,
-    chapters: tuple[Chapter, ...],
-    path: str,
-) -> Problem:
-    """A message of typst as a problem of the topic whose file it names."""
-    place = PLACE.search(error.diagnostic)
-    for chapter in chapters:
-        if place and place[1] in (chapter.main, chapter.solutions):
-            path = paths.source(chapter.name)
-    if glyph := NO_GLYPH.search(error.message):
-        what = f"no font of the PDF has a glyph for {glyph[1]}"
-        return Problem(path, 0, what, "write it in another way")
-    if label := NO_LABEL.search(error.message):
-        what = f"there is no heading or figure #{label[1]}"
-        return Problem(path, 0, what, "correct the link or the reference")
-    what = f"typst: {error.message.splitlines()[0]}"
-    return Problem(path, 0, what, "correct the text", error.diagnostic)

@@ -24,9 +24,8 @@ MATRICES = {
 BIG = {"big": "1.2em", "Big": "1.8em", "bigg": "2.4em", "Bigg": "3em"}
 BIG_SIDES = {"": "normal", "l": "opening", "r": "closing", "m": "relation"}
 # Commands before which \dots sits on the axis.
-AXIS = frozenset(
-    "cdot times oplus otimes odot pm circ le lt leq ge gt to cup cap".split()
-)
+AXIS = {"cdot", "times", "oplus", "otimes", "odot", "pm", "circ", "cup", "cap"}
+AXIS |= {"le", "lt", "ge", "gt", "to"}
 
 
 def fraction(reader: Reader, name: str) -> Atom:

@@ -52,12 +52,11 @@ CLOSING = _pairs("rvert | rVert ‖ rangle ⟩ rfloor ⌋ rceil ⌉ rbrace } rbr
 NEUTRAL = _pairs("vert | Vert ‖ backslash \\")
 
 # Operator names that typst knows too, with the same limits.
-OPERATORS = frozenset(
-    """
+_OPERATORS = """
     arccos arcsin arctan arg cos cosh cot coth csc deg det dim exp gcd hom inf ker lim
     liminf limsup ln log max min Pr sec sin sinh sup tan tanh
-    """.split()
-)
+"""
+OPERATORS = frozenset(_OPERATORS.split())
 
 SPACES = {
     ",": "thin",

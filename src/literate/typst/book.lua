@@ -7,11 +7,21 @@
 local prefix = ""
 local titles = {} -- id of a heading or an exercise → its title, as inlines
 local headings = {} -- ids that a heading carries
-local solved = {} -- ids of exercises whose solution has a heading
+local solved = {} -- ids of exercises that have a solution
+local begun = {} -- those whose solution has its heading already
 local solutions = pandoc.List()
 
-local CHARACTERS_A_LINE = 84 -- of table text on the page's measure
+local CHARACTERS_A_LINE = 92 -- of table text on the page's measure
+local GAP = 3 -- between two columns, in characters
 local SMALL_TABLE = 14 -- rows that are kept together
+local SHORT = 700 -- characters of a box that is kept together
+
+-- Signs of a formula behind which a line can end.
+local SIGNS = {}
+for name in ("approx cdot equiv ge geq gt in le leq lt mid ne neq odot propto quad"
+  .. " sim subset times to"):gmatch("%a+") do
+  SIGNS[name] = true
+end
 
 local function typ(text)
   return pandoc.RawInline("typst", text)
@@ -115,8 +125,15 @@ end
 function Header(el)
   local id = el.identifier
   el.identifier = ""
+  if solved[id] then
+    el.content:insert(typ("#to-solution(" .. label(id .. "--solution") .. ");"))
+  end
   if el.level == 1 then
-    return { el, block("<" .. prefix .. ">"), block("#metadata(none)" .. label(id)) }
+    local out = pandoc.List({ el, block("<" .. prefix .. ">") })
+    if id ~= "" then
+      out:insert(block("#metadata(none)" .. label(id)))
+    end
+    return out
   end
   return id == "" and el or { el, block(label(id)) }
 end
@@ -134,12 +151,17 @@ function divs.figure(el)
   return out
 end
 
+local function breakable(el)
+  return #pandoc.utils.stringify(el) > SHORT and "true" or "false"
+end
+
 function divs.callout(el)
-  return enclose("callout(" .. quote(el.attributes.kind) .. ")", el.content)
+  local kind = quote(el.attributes.kind)
+  return enclose("callout(" .. kind .. ", breakable: " .. breakable(el) .. ")", el.content)
 end
 
 function divs.meaning(el)
-  return enclose("meaning", el.content)
+  return enclose("meaning(breakable: " .. breakable(el) .. ")", el.content)
 end
 
 function divs.front(el)
@@ -155,20 +177,23 @@ function divs.exercise(el)
   return out
 end
 
--- A solution goes to the back; what stays is a link to it. Several solutions of one
--- exercise, in words and in code, share a heading.
+-- A solution goes to the back. Several of one exercise, in words and in code, share a
+-- heading. The exercise's own heading links to it; without one a link stays here.
 function divs.solution(el)
   local id = el.attributes.exercise
-  local first = not solved[id]
+  local first = not begun[id]
   if first then
-    solved[id] = true
+    begun[id] = true
     solutions:insert(pandoc.Plain(call(
       "solution-head(" .. label(id) .. ", " .. label(id .. "--solution") .. ")",
       titles[id] or { pandoc.Str("Exercise") }
     )))
   end
   solutions:extend(el.content)
-  return first and block("#to-solution(" .. label(id .. "--solution") .. ")") or {}
+  if headings[id] or not first then
+    return {}
+  end
+  return block("#align(right, to-solution(" .. label(id .. "--solution") .. "))")
 end
 
 function Div(el)
@@ -185,50 +210,75 @@ end
 -- Characters that the inlines take on paper, about; formulas are shorter than their TeX.
 local function width_of(blocks)
   local width, longest = 0, 0
-  local function add(n, breaks)
-    width = width + n
-    longest = math.max(longest, n)
-  end
   pandoc.walk_block(pandoc.Div(blocks), {
-    Str = function(el) add(utf8.len(el.text) or #el.text) end,
+    Str = function(el)
+      local n = utf8.len(el.text) or #el.text
+      width = width + n
+      longest = math.max(longest, n)
+    end,
     Space = function() width = width + 1 end,
     SoftBreak = function() width = width + 1 end,
     Code = function(el)
-      width = width + 1.25 * #el.text
+      width = width + 1.1 * #el.text
       for word in el.text:gmatch("[^%s_.,=(%[]+[_.,=(%[]*") do
-        longest = math.max(longest, 1.25 * #word)
+        longest = math.max(longest, 1.1 * #word)
       end
     end,
     RawInline = function(el)
       local tex = el.text:match("^\u{E000}.(.*)\u{E001}$")
       if tex then
-        local shown = tex:gsub("\\%a+%s*{", ""):gsub("\\%a+", "x"):gsub("[{}_^%s\\]", "")
-        add(#shown)
+        local shown = tex:gsub("\\(%a+)", function(name)
+          return SIGNS[name] and "=" or name:match("^text") and "" or "x"
+        end):gsub("[{}_^%s\\]", "")
+        width = width + 0.9 * #shown
+        for chunk in shown:gmatch("[^=+<>-]+") do -- a line can end at a sign
+          longest = math.max(longest, 0.9 * #chunk + 1)
+        end
       end
     end,
   })
   return width, longest
 end
 
--- Widths only for tables that are wider than the page: what a column needs at least,
--- and a share of the rest after the square root of its longest cell.
+-- Widths only for tables that are wider than the page. A column gets its share after
+-- the square root of its longest cell, but no more than it needs and, if it can be, no
+-- less than its longest word; what one leaves is for the others.
 local function weigh(columns)
-  local total, least, weight = 0, 0, 0
+  local total = 0
   for _, column in ipairs(columns) do
-    total = total + column.width + 2
-    column.least = column.longest + 2
-    least = least + column.least
-    column.weight = math.sqrt(math.max(column.width - column.longest, 0) + 1)
-    weight = weight + column.weight
+    column.width = column.width + GAP
+    column.longest = column.longest + GAP
+    column.share = nil
+    total = total + column.width
   end
   if total <= CHARACTERS_A_LINE then
     return nil
   end
-  local spare = math.max(CHARACTERS_A_LINE - least, 0)
-  local whole = least + spare
-  return columns:map(function(column)
-    return (column.least + spare * column.weight / weight) / whole
-  end)
+  local left, again = CHARACTERS_A_LINE, true
+  while again do
+    again = false
+    local weights = 0
+    for _, column in ipairs(columns) do
+      weights = weights + (column.share and 0 or math.sqrt(column.width))
+    end
+    for _, column in ipairs(columns) do
+      if not column.share then
+        local share = left * math.sqrt(column.width) / weights
+        local bound = math.max(math.min(share, column.width), column.longest)
+        if bound ~= share then
+          column.share, left, again = bound, left - bound, true
+          break
+        end
+        column.wish = share
+      end
+    end
+  end
+  local sum = 0
+  for _, column in ipairs(columns) do
+    column.share = math.max(column.share or column.wish, GAP)
+    sum = sum + column.share
+  end
+  return columns:map(function(column) return column.share / sum end)
 end
 
 function Table(el)
@@ -274,6 +324,8 @@ local function collect(doc)
       local first = el.content[1]
       if el.classes:includes("exercise") and first and first.t == "Header" then
         titles[el.identifier] = first.content
+      elseif el.classes:includes("solution") then
+        solved[el.attributes.exercise] = true
       end
     end,
   })

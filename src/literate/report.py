@@ -1,0 +1,62 @@
+"""`doit report`: what each topic holds, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+from typing import Any
+
+from literate import measure, paths
+from literate.build import Builder
+
+FILE = f"{paths.CACHE}/report.json"
+PAGE = re.compile(rb"/Type\s*/Page\b(?!s)")
+COLUMNS = (
+    "words", "code_cells", "formulas", "figures", "citations", "exercises", "tests", "links",
+    "linked_by", "seconds", "megabytes", "pages",
+)  # fmt: skip
+
+
+def rows(builder: Builder) -> dict[str, dict[str, Any]]:
+    """The figures of each written topic, by name. A figure nobody has measured is None."""
+    names = builder.book().written()
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        row: dict[str, Any] = asdict(measure.measure(builder.topic(name)))
+        cost = {"seconds": None, "megabytes": None}
+        if builder.disk.exists(paths.costs(name)):
+            cost = json.loads(builder.disk.read(paths.costs(name)))
+        row.update(cost, pages=_pages(builder, name))
+        found[name] = row
+    for name in names:
+        found[name]["linked_by"] = sum(name in row["linked"] for row in found.values())
+    return found
+
+
+def _pages(builder: Builder, name: str) -> int | None:
+    """Pages of the topic's PDF, as typst writes them uncompressed or not at all."""
+    if not builder.disk.exists(paths.pdf(name)):
+        return None
+    return len(PAGE.findall(builder.disk.read_bytes(paths.pdf(name)))) or None
+
+
+def table(found: dict[str, dict[str, Any]]) -> str:
+    """The figures as text, with a line of totals."""
+    width = max([len(name) for name in found] + [len("total")])
+    heads = [column.replace("_", " ") for column in COLUMNS]
+    lines = [" ".join(["topic".ljust(width), *(f"{head:>10}" for head in heads)])]
+    for name, row in found.items():
+        cells = ("–" if row[c] is None else f"{row[c]:,}" for c in COLUMNS)
+        lines.append(" ".join([name.ljust(width), *(f"{cell:>10}" for cell in cells)]))
+    sums = (f"{sum(row[c] or 0 for row in found.values()):,.6g}" for c in COLUMNS)
+    lines.append(" ".join(["total".ljust(width), *(f"{cell:>10}" for cell in sums)]))
+    documents = sum(not name.startswith("notebooks/") for name in found)
+    lines.append(f"{documents} documents and {len(found) - documents} notebooks complete")
+    return "\n".join(lines)
+
+
+def report(builder: Builder) -> str:
+    found = rows(builder)
+    builder.disk.write(FILE, json.dumps(found, indent=1))
+    return f"{table(found)}\nas JSON: {FILE}"
