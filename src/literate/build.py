@@ -56,7 +56,7 @@ class Builder:
     ) -> None:
         self.root, self.disk = root, Disk(root)
         self.always, self.limits, self.fork, self.progress = always, limits, fork, progress
-        self._lock = threading.Lock()
+        self._lock, self._warming = threading.Lock(), threading.Lock()
         self._warm: object | None = None
         self._book: tuple[str, Book] | None = None
 
@@ -196,9 +196,10 @@ class Builder:
             what = f"executing needs a package that is missing, {error.name}"
             todo = "install it with the others: pip install -e '.[execute]'"
             raise Trouble(Problem(topic.path, 0, what, todo)) from None
-        with self._lock:
+        with self._warming:
             if self._warm is None and self.fork and kernels.CAN_FORK:
-                self._warm = kernels.WarmParent()
+                entries = self.book().entries.values()
+                self._warm = kernels.WarmParent({p for e in entries for p in e.packages})
         done = execute.execute(
             topic,
             self.style,

@@ -112,7 +112,8 @@ def front_line(topic: Topic, book: Book, link: Callable[[Entry], str]) -> str:
     parts = [f"**Prerequisites:** {'; '.join(items) if items else 'none'}."]
     if packages:
         parts.append(f"**For code:** {packages}.")
-    parts.append(f"**Reading time:** {reading_minutes(topic)} minutes.")
+    minutes = reading_minutes(topic)
+    parts.append(f"**Reading time:** {minutes} minute{'s' * (minutes > 1)}.")
     return " ".join(parts)
 
 

@@ -43,7 +43,7 @@ class _TooMuchOutput(Exception):
     pass
 
 
-class _Client(NotebookClient):  # type: ignore[misc]
+class _Client(NotebookClient):
     """nbclient, which counts what each cell prints."""
 
     output_limit = 0
@@ -86,12 +86,12 @@ class _Run:
         self.topic, self.steps, self.limits, self.progress = topic, steps, limits, progress
 
     async def all_steps(self, folder: Path, warm_parent: kernels.WarmParent | None) -> list[Any]:
-        cells = [nbformat.v4.new_code_cell(step.code) for step in self.steps]
+        v4: Any = nbformat.v4
+        cells = [v4.new_code_cell(step.code) for step in self.steps]
         client = _Client(
-            nbformat.v4.new_notebook(cells=cells),
+            v4.new_notebook(cells=cells),
             timeout=self.limits.patience * self.topic.seconds,
             startup_timeout=self.limits.start,
-            allow_stdin=False,
             record_timing=False,
             coalesce_streams=True,
             resources={"metadata": {"path": str(folder / "empty")}},

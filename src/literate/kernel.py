@@ -1,7 +1,7 @@
 """The process in which a topic runs: an ipykernel with our limits and figure formats.
 
-`python -m literate.kernel FILE` starts one kernel. `python -m literate.kernel --warm`
-imports the heavy packages once, then forks a kernel for each request on standard input;
+`python -m literate.kernel FILE` starts one kernel. `python -m literate.kernel --warm
+PACKAGE …` imports the heavy ones of these packages once, then forks a kernel for each request on standard input;
 a forked kernel starts in a fifth of the time. Both ways run `serve`.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import resource
 import signal
 import sys
@@ -16,19 +17,25 @@ from collections.abc import Sequence
 from typing import Any
 
 # One thread: two that spin on shared cores cost ten times the time, and the last bits of
-# sums differ. The cell name keeps process ids out of warnings.
+# sums differ.
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-    "IPYKERNEL_CELL_NAME": "cell",
     "PYTHONHASHSEED": "0",
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }
-HEAVY = ("numpy", "matplotlib.pyplot", "torch", "scipy.special")
+# What is worth importing before forking, by the name that `packages` uses.
+HEAVY = {
+    "matplotlib": "matplotlib.pyplot",
+    "numpy": "numpy",
+    "scikit-learn": "sklearn.linear_model",
+    "scipy": "scipy.special",
+    "torch": "torch",
+}
 PR_SET_PDEATHSIG = 1
 
 
@@ -38,6 +45,7 @@ def serve(connection_file: str, memory: int) -> None:
     from traitlets.config import Config
 
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    seed()
     config = Config()
     config.HistoryManager.enabled = False
     config.InlineBackend.figure_formats = {"png", "svg"}
@@ -48,15 +56,25 @@ def serve(connection_file: str, memory: int) -> None:
     IPKernelApp.launch_instance(argv=["-f", connection_file], config=config)
 
 
-def warm_up(packages: Sequence[str] = HEAVY) -> None:
+def seed() -> None:
+    """Generators that a topic forgets to seed are at least the same in every run."""
+    random.seed(0)
+    try:
+        import numpy as np
+    except ImportError:
+        return
+    np.random.seed(0)  # noqa: NPY002 - the legacy one is the one that is forgotten
+
+
+def warm_up(packages: Sequence[str]) -> None:
     """Import what topics import, and make torch load what it loads late."""
     import importlib
 
     import ipykernel.kernelapp  # noqa: F401
 
-    for package in packages:
+    for package in sorted(HEAVY.keys() & set(packages)):
         try:
-            importlib.import_module(package)
+            importlib.import_module(HEAVY[package])
         except ImportError:
             continue  # the topic that needs it will say so
     torch: Any = sys.modules.get("torch")
@@ -68,9 +86,9 @@ def warm_up(packages: Sequence[str] = HEAVY) -> None:
         optimizer.step()
 
 
-def fork_on_request() -> None:
+def fork_on_request(packages: Sequence[str]) -> None:
     """For each line `{connection_file, cwd, memory, log}` fork a kernel, answer its pid."""
-    warm_up()
+    warm_up(packages)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps our children
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
@@ -106,7 +124,7 @@ def _die_with_parent() -> None:
 
 def main(arguments: Sequence[str]) -> None:
     if arguments[0] == "--warm":
-        fork_on_request()
+        fork_on_request(arguments[1:])
     else:
         serve(arguments[0], int(arguments[1]))
 

@@ -13,13 +13,13 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from jupyter_client.connect import LocalPortCache
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
-from jupyter_client.provisioning import LocalProvisioner
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from literate.kernel import ENVIRONMENT
 
@@ -33,7 +33,8 @@ class KernelDidNotStart(Exception):
 class WarmParent:
     """The process that forks kernels. One for each build, started at the first need."""
 
-    def __init__(self) -> None:
+    def __init__(self, packages: Iterable[str] = ()) -> None:
+        self._packages = sorted(packages)
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
 
@@ -46,7 +47,7 @@ class WarmParent:
 
     def _start(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "literate.kernel", "--warm"],
+            [sys.executable, "-m", "literate.kernel", "--warm", *self._packages],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -139,24 +140,25 @@ class ForkedProcess:
         self.send_signal(signal.SIGTERM)
 
 
-class ForkingProvisioner(LocalProvisioner):  # type: ignore[misc]
+class ForkingProvisioner(LocalProvisioner):
     """Gets the kernel from a warm parent; all else as for a local process."""
 
     warm_parent: WarmParent
     memory: int
     kernel_log: str
 
-    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
+        assert self.parent
         request = {
             "connection_file": str(self.parent.connection_file),
             "cwd": kwargs["cwd"],
             "memory": self.memory,
             "log": self.kernel_log,
         }
-        self.process = ForkedProcess(self.warm_parent.fork(request))
-        self.pid = self.pgid = self.process.pid  # the child leads its own group
-        info: dict[str, Any] = self.connection_info
-        return info
+        process: Any = ForkedProcess(self.warm_parent.fork(request))
+        self.process = process
+        self.pid = self.pgid = process.pid  # the child leads its own group
+        return self.connection_info
 
 
 def manager(
@@ -166,10 +168,11 @@ def manager(
     command = [sys.executable, "-m", "literate.kernel", "{connection_file}", str(memory)]
     env = {**ENVIRONMENT, "IPYTHONDIR": str(folder / "ipython")}
     spec = KernelSpec(argv=command, env=env, display_name="Python 3", language="python")
-    result = AsyncKernelManager(connection_file=str(folder / "connection.json"))
+    # Sockets in the folder rather than ports: a build opens no network.
+    result = AsyncKernelManager(
+        connection_file=str(folder / "connection.json"), transport="ipc", ip=str(folder / "socket")
+    )
     result._kernel_spec = spec
-    result.cache_ports = True
-    LocalPortCache.instance()
     if warm_parent:
         provisioner = ForkingProvisioner(
             kernel_id=result.kernel_id, kernel_spec=spec, parent=result

@@ -32,7 +32,10 @@ def render(topic: Topic, stored: Stored, book: Book, style: str) -> str:
         if cell.kind == "code":
             stored_outputs = [dict(output) for output in next(outputs, ())]
             code = code_of(cell, is_check=index in exercises)
-            cells.append(_code(name, code, stored_outputs, {"literate": {}}, cell.tags))
+            with_alt = [_described(output, cell) for output in stored_outputs]
+            cells.append(_code(name, code, with_alt, {"literate": {}}, cell.tags))
+            if "fig-cap" in cell.options:
+                cells.append(_markdown(f"caption-{index:03}", writer.caption(cell)))
             continue
         own = next(values, ())
         text = prose.write(prose.scan(cell.text), writer.rule(Values(cell, own, topic)))
@@ -119,9 +122,14 @@ class _Writer:
         self.topic, self.book, self.here = topic, book, here
         self.numbers = common.figure_numbers(topic)
 
-    def rule(self, values: Values) -> common.Rule:
+    def caption(self, cell: Cell) -> str:
+        number = self.numbers[cell.options["label"]]
+        words = prose.write(prose.scan(cell.options["fig-cap"]), self.rule(None))
+        return f"**Figure {number}.** {' '.join(words.split())}"
+
+    def rule(self, values: Values | None) -> common.Rule:
         def write(segment: Segment) -> str | None:
-            if isinstance(segment, prose.Value):
+            if isinstance(segment, prose.Value) and values:
                 return values(segment)
             if isinstance(segment, prose.Cite):
                 references = self.book.references
@@ -181,6 +189,14 @@ class _Writer:
 def jupyter_anchors(entry: Entry) -> dict[str, str]:
     """GitHub's anchor of each heading → Jupyter's, which keeps case and punctuation."""
     return {slug: words.replace(" ", "-") for slug, words in entry.headings.items()}
+
+
+def _described(output: JSON, cell: Cell) -> JSON:
+    """A figure's output with its alternative text, where Jupyter looks for it."""
+    if "image/png" not in output.get("data", {}) or "fig-alt" not in cell.options:
+        return output
+    alt = " ".join(cell.options["fig-alt"].split())
+    return {**output, "metadata": {**output["metadata"], "image/png": {"alt": alt}}}
 
 
 def _markdown(

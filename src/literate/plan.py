@@ -15,6 +15,9 @@ from literate.topic import Topic
 
 # "Cell In[12], line 3"; the first line of a frame in IPython's traceback
 FRAME = re.compile(r"(?:Cell |File )?In\[(?P<step>\d+)\](?:, in [^\n]*)?, line (?P<line>\d+)")
+# "/tmp/ipykernel_4711/123.py", in warnings; the process differs each time
+CELL_FILE = re.compile(r"\S*/ipykernel_\d+/\d+\.py")
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 USAGE = (
     "(lambda r: (r.ru_utime + r.ru_stime, r.ru_maxrss))"
     "(__import__('resource').getrusage(__import__('resource').RUSAGE_SELF))"
@@ -88,7 +91,13 @@ def store(topic: Topic, plan: Sequence[Step], results: Sequence[Any], stamp: str
     values: dict[int, tuple[str, ...]] = {}
     for step, result in zip(plan, results, strict=True):
         if step.kind == "cell":
-            outputs[step.cell] = tuple(_clean(output) for output in result)
+            labelled = "label" in topic.cells[step.cell].options
+            outputs[step.cell] = tuple(
+                _clean(output)
+                for output in result
+                # What a plotting call returns is not what the cell shows.
+                if not (labelled and output["output_type"] == "execute_result")
+            )
         elif step.kind == "values":
             values[step.cell] = tuple(ast.literal_eval(_plain(result)))
     cells = list(enumerate(topic.cells))
@@ -119,9 +128,13 @@ def _plain(outputs: Sequence[Mapping[str, Any]]) -> str:
 def _clean(output: Mapping[str, Any]) -> Mapping[str, Any]:
     """An output without what differs from run to run, its SVG kept in its metadata."""
     clean = {key: value for key, value in output.items() if key != "transient"}
+    if "text" in clean:
+        clean["text"] = CELL_FILE.sub("cell", joined(clean["text"]))
     if "data" not in clean:
         return clean
     data = dict(clean["data"])
+    if "text/plain" in data:
+        data["text/plain"] = ADDRESS.sub("", joined(data["text/plain"]))
     metadata = dict(clean.get("metadata", {}))
     svg = data.pop("image/svg+xml", None)
     data.pop("text/html", None)

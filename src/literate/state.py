@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import Path
 from typing import Any
 
 from doit.dependency import FileChangedChecker, SqliteDB
@@ -13,6 +14,7 @@ class CommittingDB(SqliteDB):  # type: ignore[misc]
     """doit's sqlite file, committed after each task: a killed build loses nothing."""
 
     desc = "sqlite3, committed after each task"
+    _dirty: set[str]
 
     def _sqlite3(self, name: str) -> Any:
         connection = super()._sqlite3(name)
@@ -46,5 +48,5 @@ class ContentChecker(FileChangedChecker):  # type: ignore[misc]
 
 
 def _digest(path: str) -> str:
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "blake2b").hexdigest()[:32]

@@ -16,7 +16,7 @@ PACKAGES = HERE / "packages"
 # "┌─ .cache/chapters/transformers/attention.typ:12:4"
 PLACE = re.compile(r"┌─ (\S+?):\d+:\d+")
 # "label `<transformers-attention--softmax>` does not exist in the document"
-NO_LABEL = re.compile(r"label `<(?:.*?--)?([^>]*)>` does not exist")
+NO_LABEL = re.compile(r"label `<(?:(.*?)--)?([^>]*)>` does not exist")
 # 'the text `"😀"` could not be displayed with font `"New Computer Modern"`'
 NO_GLYPH = re.compile(r'the text `"(.*?)"` could not be displayed')
 # "PDF/UA-1 error: skipped from heading level 2 to 4"
@@ -64,10 +64,21 @@ def explain(
         what = f"no font of the PDF has a glyph for {glyph[1]}"
         return Problem(path, 0, what, "write it in another way")
     if label := NO_LABEL.search(error.message):
-        what = f"there is no heading or figure #{label[1]}"
+        # The message may name the template; the label names the topic.
+        path = _by_prefix(sources).get(label[1], path)
+        what = f"there is no heading or figure #{label[2]}"
         return Problem(path, 0, what, "correct the link or the reference")
     if skipped := SKIPPED.search(error.message):
         todo = "use the level between them"
         return Problem(path, 0, skipped[0], todo, error.diagnostic)
     what = f"typst: {error.message.splitlines()[0]}"
     return Problem(path, 0, what, "correct the text", error.diagnostic)
+
+
+def _by_prefix(sources: Mapping[str, str]) -> dict[str, str]:
+    """src/topics/transformers/attention.py by transformers-attention, and so on."""
+    names = {source: source.removeprefix("src/topics/") for source in sources.values()}
+    return {
+        name.removesuffix(".py").replace("/", "-"): source
+        for source, name in names.items()
+    }

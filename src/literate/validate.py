@@ -17,6 +17,8 @@ LABEL = re.compile(r"fig-[a-z0-9]+(?:-[a-z0-9]+)*")
 # "<div", "</b>", "<!--"; not "a < b"
 TAG = re.compile(r"<(?P<name>/?[A-Za-z][\w-]*|!--)")
 ALLOWED_TAGS = frozenset({"br", "sub", "/sub", "sup", "/sup", "kbd", "/kbd"})
+# "costs $5"; not "costs \\$5"
+LONE_DOLLAR = re.compile(r"(?<!\\)\$")
 # "<https://x.org>"
 AUTOLINK = re.compile(r"<https?://[^>\s]+>")
 STDLIB = sys.stdlib_module_names
@@ -136,9 +138,13 @@ def _draws(cell: Cell) -> bool:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             continue
         for inner in ast.walk(node):
-            if isinstance(inner, ast.Attribute) and inner.attr in ("subplots", "figure"):
-                if isinstance(inner.value, ast.Name) and inner.value.id == "plt":
-                    return True
+            if (
+                isinstance(inner, ast.Attribute)
+                and inner.attr in ("subplots", "figure")
+                and isinstance(inner.value, ast.Name)
+                and inner.value.id == "plt"
+            ):
+                return True
     return False
 
 
@@ -239,10 +245,21 @@ def _prose(cell: Cell, topic: Topic, book: Book, labels: dict[str, int]) -> Iter
                 yield Problem(topic.path, line, what, "write one Python expression")
         elif type(segment) is prose.Text:
             yield from _html(segment, line, topic)
-        if isinstance(segment, prose.Heading):
-            if any(isinstance(inner, prose.Value) for inner in segment.title):
-                what, todo = "an inline value in a heading", "move it into the text"
-                yield Problem(topic.path, line, what, todo)
+            yield from _dollars(segment, line, topic)
+        if isinstance(segment, prose.Heading) and any(
+            isinstance(inner, prose.Value) for inner in segment.title
+        ):
+            what, todo = "an inline value in a heading", "move it into the text"
+            yield Problem(topic.path, line, what, todo)
+
+
+def _dollars(segment: prose.Text, line: int, topic: Topic) -> Iterator[Problem]:
+    """A dollar that opens no formula is a formula that somebody meant."""
+    for match in LONE_DOLLAR.finditer(segment.raw):
+        where = line + segment.raw.count("\n", 0, match.start())
+        what = "a dollar that neither opens nor closes a formula"
+        todo = r"write \$ for money; a formula has no space inside its dollars, no digit behind"
+        yield Problem(topic.path, where, what, todo)
 
 
 def _html(segment: prose.Text, line: int, topic: Topic) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ local solutions = pandoc.List()
 
 local CHARACTERS_A_LINE = 92 -- of table text on the page's measure
 local GAP = 3 -- between two columns, in characters
+local FORMULA = 22 -- characters of a formula that a table's column does not break
 local SMALL_TABLE = 14 -- rows that are kept together
 local SHORT = 700 -- characters of a box that is kept together
 
@@ -231,7 +232,9 @@ local function width_of(blocks)
           return SIGNS[name] and "=" or name:match("^text") and "" or "x"
         end):gsub("[{}_^%s\\]", "")
         width = width + 0.9 * #shown
-        for chunk in shown:gmatch("[^=+<>-]+") do -- a line can end at a sign
+        -- A line can end at a sign, but a formula of moderate length stays whole.
+        longest = math.max(longest, math.min(0.9 * #shown, FORMULA) + 1)
+        for chunk in shown:gmatch("[^=+<>-]+") do
           longest = math.max(longest, 0.9 * #chunk + 1)
         end
       end

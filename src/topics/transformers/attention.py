@@ -2,10 +2,12 @@
 # title: Attention
 # summary: A weighted average whose weights the data itself chooses.
 # prerequisites:
-#   - math-foundations/linear-algebra: dot products, matrix products, transposes and rank
+#   - math-foundations/linear-algebra: dot products, matrix products, transposes, rank, principal components
+#   - math-foundations/calculus: gradients, the chain rule, Jacobians
 #   - math-foundations/probability: distributions, expectation, variance and the softmax
 #   - architectures/sequence-to-sequence: the encoder, the decoder and the vector between them
 #   - architectures/lstms: the recurrent state that attention replaces
+#   - neural-networks/backpropagation: the gradients of a matrix product
 #   - neural-networks/regularization: why the scale of a layer's signals matters
 # notebooks: [07-attention-from-scratch]
 # packages: [numpy, matplotlib, torch]
@@ -23,7 +25,7 @@
 # The rows of $V \in \mathbb{R}^{m \times d_v}$ are the $m$ *values*: what is stored.
 # $QK^\top$ holds one dot product for every query and key, $d_k$ is the length of a query or key, $d_v$ the length of a value, and the [softmax](../math-foundations/probability.py) turns each row into weights that sum to one.
 #
-# Attention lets a network fetch what it needs from any number of stored vectors, by content and in one differentiable step, and nearly every large language model of today is built around it [@bahdanau2015neural; @vaswani2017attention].
+# Attention lets a network fetch what it needs from any number of stored vectors, by content and in one differentiable step, and nearly every large language model of 2026 is built around it [@bahdanau2015neural; @vaswani2017attention].
 
 # %% [markdown]
 # ## 1. Core concept: a lookup you can differentiate
@@ -31,10 +33,9 @@
 # ### The bottleneck
 #
 # A [sequence-to-sequence](../architectures/sequence-to-sequence.py) model squeezes its whole input into one vector of fixed size, and the decoder sees nothing else.
-# Let us measure the squeeze.
 # Store $m$ random bytes, each a vector of eight entries $\pm 1$, in a state of 64 numbers.
-# Use a linear encoder, the best linear decoder, and take signs.
-# All directions of this data carry the same variance, so by the argument behind [principal components](../math-foundations/linear-algebra.py) no choice of 64 directions has a smaller squared error than a random one.
+# The encoder multiplies by a matrix with 64 orthonormal columns, the decoder by its transpose; the signs of the result are the decoded entries.
+# All directions of this data carry the same variance, so by the argument behind [principal components](../math-foundations/linear-algebra.py) random columns lose no more, in squared error, than any others.
 
 # %%
 import matplotlib.pyplot as plt
@@ -57,7 +58,7 @@ for m, fraction in survived.items():
 
 # %% [markdown]
 # **What the code shows:** up to eight bytes there are as many numbers as bits, and nothing is lost.
-# At 32 bytes `{python} f"{survived[32]:.0%}"` survive: the loss is not bad training, it is too little room.
+# At 32 bytes `{python} f"{survived[32]:.0%}"` survive: nothing was trained badly, there is too little room.
 # Storing eight bytes whole and dropping 24 would do better, but the encoder would have to know which eight will be asked for.
 # Only the reader knows that, and it comes later.
 # Trained recurrent encoders are not linear, but they fail in the same direction: translations get worse as sentences get longer [@cho2014properties].
@@ -84,7 +85,7 @@ for m, fraction in survived.items():
 #
 # **What this means:** a *score* $s_j$ says how well the query matches key $j$.
 # The softmax makes the scores into positive *weights* $a_j$ that sum to one.
-# The output $o$ is an average, so each of its entries lies between the smallest and the largest of the values.
+# The output $o$ is an average, so each of its entries lies between the smallest and the largest value of that entry.
 # Stack $n$ queries as rows and you have the boxed equation.
 #
 # | name | symbol | shape | row $i$ holds |
@@ -179,7 +180,7 @@ print(f"{intact:.0%} intact; mean weight on the right key {hit:.4f}")
 
 # %%
 #| label: fig-sharpness
-#| fig-cap: The three weights of the first query of the hand example when the query is multiplied by a factor. Left end, the plain mean; right end, a dictionary lookup.
+#| fig-cap: The three weights of the first query of the hand example when the query is multiplied by a factor. Grey line, the example itself; left end, the plain mean; right end, a dictionary lookup.
 #| fig-alt: Three curves start together at one third. As the factor grows, the best key's weight climbs to one and the others fall to zero.
 beta = np.geomspace(0.02, 20, 200)
 _, sweep = attention(beta[:, None] * Q_hand[:1], K_hand, V_hand)
@@ -245,7 +246,8 @@ def test_softmax_is_stable_and_shift_invariant():
 # ### Masks
 #
 # Sometimes a query must not see a key: the key is *padding* added to make a [batch](../training/batching.py) rectangular, or it lies in the future of a [language model](gpt.py).
-# A mask $M$ of shape $(n, m)$ is true where looking is allowed.
+# A mask $M$ of shape $(n, m)$ is 1 (`True` in code) where looking is allowed and 0 elsewhere.
+# A *causal* mask hides the future: query $i$ sees keys $0$ to $i$.
 # Forbidden scores become $-\infty$ before the softmax, and $e^{-\infty} = 0$:
 #
 # $$
@@ -253,8 +255,7 @@ def test_softmax_is_stable_and_shift_invariant():
 # $$
 #
 # **What this means:** the softmax runs over the allowed keys only, and their weights still sum to one.
-# If a row allows *no* key, the fraction is $0/0$.
-# There is nothing to average, so a convention must decide.
+# If a row allows *no* key, the fraction is $0/0$ and a convention must decide.
 # This book returns zeros; so does PyTorch's `scaled_dot_product_attention`, which returned NaN until 2024.
 
 
@@ -290,16 +291,16 @@ print(A_causal.round(2))
 # %% [markdown]
 # **What the code shows:** the first query may see one key, so its weight is exactly one whatever the score is: with a causal mask the first position copies its own value and learns nothing from the comparison.
 #
-# ### Three ways to score
+# ### How to score a pair
 #
-# The first attention scored a pair with a small network, and called the result an alignment [@bahdanau2015neural].
+# The first attention for translation scored a pair with a small network, and called the result an alignment [@bahdanau2015neural].
 # With $q$ and $k$ already multiplied by learned matrices, and a learned vector $w \in \mathbb{R}^{d_k}$:
 #
 # $$
 # s(q, k) = w \cdot \tanh(q + k)
 # $$
 #
-# **What this means:** the sum lets either side shift the working point of a bounded [activation](../neural-networks/activation-functions.py), and $w$ adds up the evidence of $d_k$ units.
+# **What this means:** each of $d_k$ units adds one entry of the query to one of the key and bounds the sum with an [activation](../neural-networks/activation-functions.py); $w$ says how much each unit's opinion counts.
 # Later papers made the comparison a product.
 #
 # | score | formula | from | cost for all pairs |
@@ -309,7 +310,7 @@ print(A_causal.round(2))
 # | general | $q W \cdot k$ | August 2015 [@luong2015effective] | one more product; fold $W$ into $q$ |
 # | scaled dot | $q \cdot k / \sqrt{d_k}$ | June 2017 [@vaswani2017attention] | one matrix product |
 #
-# Dot products won because matrix products are what the hardware does fastest, not because they express more [@vaswani2017attention].
+# Dot products won because they are matrix products: the operation count is similar, but hardware and libraries do those fastest and in the least memory [@vaswani2017attention].
 
 
 # %%
@@ -375,17 +376,16 @@ def test_additive_scores_against_autograd():
 # \lvert J_{jl} \rvert \le 1 - \max_i a_i
 # $$
 #
-# The bound is one line.
 # On the diagonal, $a_j(1 - a_j)$ is at most $1 - a_j$ if $j$ is the top key, and at most $a_j \le 1 - \max_i a_i$ if it is not.
 # Off the diagonal, at least one of the factors $a_j, a_l$ is not the top weight, and so is at most $1 - \max_i a_i$.
 #
-# **What this means:** when one weight reaches one, *every* derivative is zero.
+# **What this means:** as one weight nears one, *every* derivative nears zero.
 # The scores stop learning, right or wrong; the softmax is *saturated*, as a sigmoid can be.
 
 
 # %%
 def jacobian_norm(A: np.ndarray) -> np.ndarray:
-    """Frobenius norm of diag(a) - a^T a for each row a of the weights (n, m)."""
+    """Root of the sum of squares of diag(a) - a^T a, for each row a of A (n, m)."""
     squares = (A**2).sum(axis=-1)
     return np.sqrt(np.maximum(squares - 2 * (A**3).sum(axis=-1) + squares**2, 0.0))
 
@@ -423,7 +423,8 @@ ax.legend(loc="lower left")
 ax.minorticks_off()
 
 # %% [markdown]
-# **What the code shows:** at width 1024 an unscaled, *untrained* model already puts `{python} f"{raw_top[-1]:.2f}"` of its weight on one of 16 keys, chosen by chance, and @fig-saturation shows that the median query has almost no gradient left to change its mind.
+# **What the code shows:** at width `{python} widths[-1]` an unscaled, *untrained* model already puts `{python} f"{raw_top[-1]:.2f}"` of its weight on one of 16 keys, chosen by chance.
+# In @fig-saturation its median Jacobian is `{python} f"{float(f'{scaled_norm[-1][1] / raw_norm[-1][1]:.1g}'):,.0f}"` times smaller than the scaled one: the query can hardly change its mind.
 # With the scale, width makes no difference.
 #
 # The assumption describes initialisation only.
@@ -431,12 +432,12 @@ ax.minorticks_off()
 #
 # ### The backward pass
 #
-# Let $L$ be a loss and write $dX$ for $\partial L / \partial X$, which has the shape of $X$.
+# Let $L$ be a loss and write $dX$ for $\partial L / \partial X$, which has the shape of $X$, whatever matrix $X$ is.
 # Given $dO$, walk [backwards](../neural-networks/backpropagation.py) through $O = AV$, $A = \text{softmax}(S)$ and $S = QK^\top / \sqrt{d_k}$.
 #
 # From $O_{ic} = \sum_j A_{ij} V_{jc}$ you read off $dA_{ij} = \sum_c dO_{ic} V_{jc}$ and $dV_{jc} = \sum_i A_{ij} dO_{ic}$.
 # The Jacobian above gives $dS_{ij} = \sum_l dA_{il} A_{il} (\delta_{lj} - A_{ij})$.
-# The last step is linear in $Q$ and in $K$.
+# Since $S_{ij} = \sum_c Q_{ic} K_{jc} / \sqrt{d_k}$, the last step gives $dQ_{ic} = \sum_j dS_{ij} K_{jc} / \sqrt{d_k}$, and $dK$ likewise.
 # In matrices, with $\odot$ the elementwise product and the row sum a column $(n, 1)$:
 #
 # $$
@@ -485,7 +486,7 @@ print("dS", dS_hand[0].round(4), " dV", dV_hand[:, 0].round(4))
 # %% [markdown]
 # **What the code shows:** by hand, $dS$ is $(1/7)(0 - 10)$, $(2/7)(7 - 10)$ and $(4/7)(14 - 10)$: key 2 has a *negative* gradient although its value is positive, because 7 is below the current average of 10, and more weight on it would lower the output.
 # The three sum to zero, since adding a constant to all scores changes nothing.
-# The first `assert` holds in general: $\text{rowsum}(dA \odot A) = \text{rowsum}(dO \odot O)$, which lets [faster versions](multi-head-attention.py) avoid storing $A$ [@dao2022flashattention].
+# The first `assert` holds in general: $\text{rowsum}(dA \odot A) = \text{rowsum}(dO \odot O)$, so the row sum can be had without a whole row of $A$, which [faster versions](multi-head-attention.py) never store [@dao2022flashattention].
 #
 # The tests compare all of this with PyTorch's autograd and with `scaled_dot_product_attention`, in float64, masked and not, with fully masked rows, single and empty inputs, ties and huge scores.
 
@@ -581,11 +582,11 @@ def test_jacobian_norm_and_bound():
 # %% [markdown]
 # ### Experiment: does the scale matter in training?
 #
-# **Question.** Can a network learn a lookup with each of the three scores, as $d_k$ grows?
+# **Question.** Can a network learn a lookup with the scaled dot product, the additive score and the plain dot product, as $d_k$ grows?
 # There are 20 items with random labels, and 12 queries, each another random vector for one of the items.
-# The model must learn $W_Q$ and $W_K$ so that query $i$ finds item $i$.
-# The values are fresh random signs at each step, so they cannot be memorised, and the loss is the squared error of the output.
-# Initial weights give queries and keys unit variance, and each score gets the best of four learning rates.
+# The model learns two *projections*, $Q = X_Q W_Q$ and $K = X_K W_K$ (and $w$, for the additive score), so that query $i$ finds item $i$.
+# The values are fresh random signs at each step, so they cannot be memorised, and the loss is half the squared error of the output, averaged over the queries.
+# Initial weights give the entries of queries and keys unit variance, and each score gets its best learning rate from a grid.
 #
 # **Prediction.** All three should learn at $d_k = 4$.
 # The plain dot product should fail when its initial scores, of size $\sqrt{d_k}$, saturate the softmax.
@@ -618,7 +619,7 @@ def train_lookup(kind: str, d_k: int, lr: float, seed: int, steps: int = 300) ->
 
 # %%
 WIDTHS = (4, 16, 64, 256)
-RATES = (0.003, 0.01, 0.03, 0.1)
+RATES = (0.001, 0.01, 0.03, 0.1)
 SEEDS = range(5)
 best = {}
 for kind in ("scaled", "additive", "dot"):
@@ -647,8 +648,9 @@ ax.minorticks_off()
 # **What the code shows:** the prediction holds.
 # At $d_k = 256$ the scaled score ends at `{python} f"{np.mean(best['scaled', 256]):.2f}"`, the additive at `{python} f"{np.mean(best['additive', 256]):.2f}"` and the plain dot product at `{python} f"{np.mean(best['dot', 256]):.2f}"`, although at $d_k = 4$ it reached `{python} f"{np.mean(best['dot', 4]):.2f}"`.
 # The additive score needs no scale, for its terms pass through a tanh.
-# What we may conclude is modest: with this initialisation, plain [stochastic gradient descent](../math-foundations/optimization.py) (SGD) and `{python} len(SEEDS)` seeds, *forgetting the scale* is what breaks the dot product, and no learning rate on the grid repairs it.
-# The original paper reports the same order for wide keys [@vaswani2017attention]; Exercise 7 shows that a smaller initialisation repairs it too.
+# The conclusion is modest: with this initialisation, plain [stochastic gradient descent](../math-foundations/optimization.py) (SGD) and `{python} len(SEEDS)` seeds, *forgetting the scale* is what breaks the dot product, and none of `{python} len(RATES)` learning rates from `{python} min(RATES)` to `{python} max(RATES)` repairs it.
+# The 2017 paper quotes the same order for wide keys, additive ahead of the plain dot product, from translation experiments [@britz2017massive], and suspects the same cause [@vaswani2017attention].
+# Exercise 7 finds another repair, in the initialisation.
 
 # %% tags=["test", "experiment"]
 def test_lookup_conclusion():
@@ -694,7 +696,7 @@ for name, keys in (("keys of one norm", K_unit), ("keys of any norm", K)):
 
 # %% [markdown]
 # **What the code shows:** the two agree exactly when norms agree (here $\sqrt{d_k} = 3$).
-# What is new in attention is therefore not the average but that the *positions* of queries and keys are learned.
+# What attention adds is therefore not the average but that the *positions* of queries and keys are learned.
 
 # %% tags=["test"]
 def test_attention_is_kernel_regression():
@@ -725,8 +727,8 @@ def test_attention_is_kernel_regression():
 # **What this means:** work and storage grow with the *product* of the two lengths.
 # When a sequence of length $n$ looks at itself, doubling $n$ quadruples both.
 #
-# The largest GPT-3 has $h = 96$ heads of width $d_k = d_v = 128$ and reads $n = m = 2048$ tokens [@brown2020language].
-# Dense layers alternate with banded ones; here is one dense layer, in 16-bit numbers, without the half that a causal mask could save.
+# The largest GPT-3 has $h = 96$ heads of width $d_k = d_v = 128$ and reads $n = m = 2048$ tokens, pieces of words [@brown2020language].
+# Dense layers alternate with banded ones, where a token sees only its neighbourhood; here is one dense layer, in 16-bit numbers, without the half that a causal mask could save.
 
 
 # %%
@@ -748,17 +750,18 @@ vector_bytes, weight_bytes = attention_bytes(**gpt3)
 assert flops == 4 * 2048**2 * 12288 == 206_158_430_208
 assert (vector_bytes, weight_bytes) == (201_326_592, 805_306_368)
 intensity = flops / (4 * weight_bytes + vector_bytes)  # S and A: written, then read
+a100 = 312e12 / 1.555e12  # FLOP/s over bytes/s
 print(f"{flops / 1e9:.1f} GFLOP; vectors {vector_bytes / 1e6:.0f} MB, "
       f"weights {weight_bytes / 1e6:.0f} MB; {intensity:.0f} FLOPs per byte")
 
 # %% [markdown]
 # **What the code shows:** the weights are `{python} f"{weight_bytes / vector_bytes:.0f}"` times as large as everything that goes in and out.
 # Written to memory and read again, before and after the softmax, they hold the arithmetic down to `{python} f"{intensity:.0f}"` FLOPs for each byte moved.
-# A graphics processor needs about three times that to stay busy (an A100 of 2020: 312 TFLOP/s against 1.5 to 2 TB/s), so plain attention waits for memory, not for arithmetic.
+# An A100 graphics processor of 2020 could do `{python} f"{a100:.0f}"` in that time, 312 TFLOP/s against 1.555 TB/s [@nvidia2020a100], so plain attention waits for memory, not for arithmetic.
 #
 # The remedy is never to store $A$.
-# A softmax can be computed in one pass that keeps a running maximum $\mu$, a running sum $\ell$ and a running output $u$ [@milakov2018online].
-# For each new score $s$ with value $v$:
+# A running maximum $\mu$ and a running sum $\ell$ give a softmax's denominator in one pass [@milakov2018online]; a running output $u$ makes that the whole of attention [@rabe2021self].
+# Start from $\mu = -\infty$, $\ell = 0$ and $u = 0$; for each new score $s$ with value $v$:
 #
 # $$
 # \mu' = \max(\mu, s),
@@ -795,13 +798,13 @@ def test_cost_against_torch_counter():
 # | year | idea | in one sentence |
 # |---|---|---|
 # | 2016 | sparsemax [@martins2016softmax] | The nearest distribution to the scores replaces the softmax, so that many weights are exactly zero. |
-# | 2020 | linear attention [@katharopoulos2020transformers] | With $\phi(q) \cdot \phi(k)$ in place of the exponential, $\phi(K)^\top V$ can be summed first, and the cost is linear in length. |
+# | 2020 | linear attention [@katharopoulos2020transformers] | With $\phi(q) \cdot \phi(k)$ in place of the exponential, for a fixed map $\phi$ to positive numbers, $\phi(K)^\top V$ can be summed first, and the cost is linear in length. |
 # | 2020 | Hopfield view [@ramsauer2021hopfield] | One step of attention is one update of an associative memory with continuous states. |
 # | 2020 | QK-norm [@henry2020query] | Queries and keys are normalised to unit length and a learned factor replaces $1/\sqrt{d_k}$, so scores are bounded. |
 # | 2022 | exact attention without storing $A$ [@dao2022flashattention] | Online softmax in tiles makes memory linear in length and the whole faster. |
-# | 2023 | entropy collapse [@zhai2023stabilizing] | Attention of very low [entropy](../math-foundations/information-theory.py) goes with unstable training; dividing each weight matrix by its largest singular value, times a learned number, prevents both. |
-# | 2023 | attention sinks [@xiao2024efficient] | Weights must sum to one, so trained models park what they do not need on the first tokens, which must then stay in the [cache](../modern-llms/inference.py). |
-# | 2024 | soft-capping [@gemma2024gemma2] | Scores pass through $c \tanh(s / c)$ and cannot exceed $c$. |
+# | 2023 | entropy collapse [@zhai2023stabilizing] | Attention of very low [entropy](../math-foundations/information-theory.py) goes with unstable training; dividing each weight matrix by its largest singular value, times a learned number, prevented both in their runs. |
+# | 2023 | attention sinks [@xiao2024efficient] | Weights must sum to one, so trained models park what they do not need on the first tokens, which must then stay in the [cache](../modern-llms/inference.py) of keys and values. |
+# | 2024 | soft-capping [@gemma2024gemma2] | Scores pass through $c \tanh(s / c)$ and cannot exceed the constant $c$; Gemma 3 replaced this by QK-norm [@gemma2025gemma3]. |
 # | 2024 | dispersion [@velickovic2024softmax] | With bounded scores, no weight can stay large as $m$ grows (Exercise 6). |
 # | 2025 | QK-clip [@kimi2025k2] | After a step, a head whose largest score passed a threshold gets its $W_Q$ and $W_K$ shrunk. |
 # | 2025 | learned sink [@openai2025gptoss] | One extra learned score in each head's denominator lets a query look at nothing (Exercise 5). |
@@ -814,7 +817,7 @@ def test_cost_against_torch_counter():
 #
 # ### Numerics
 #
-# `np.exp` overflows above `{python} f"{np.log(np.finfo(np.float64).max):.0f}"` in float64, `{python} f"{np.log(np.finfo(np.float32).max):.0f}"` in float32 and `{python} f"{np.log(float(np.finfo(np.float16).max)):.0f}"` in float16.
+# `np.exp` overflows above `{python} f"{np.log(np.finfo(np.float64).max):.1f}"` in float64, `{python} f"{np.log(np.finfo(np.float32).max):.1f}"` in float32 and `{python} f"{np.log(float(np.finfo(np.float16).max)):.1f}"` in float16.
 # Subtracting a constant $c$ from all scores changes no weight, since $e^{s_j - c} = e^{s_j} e^{-c}$ and $e^{-c}$ cancels.
 # With $c$ the largest score, the largest exponential is $e^0 = 1$ and the sum lies between 1 and $m$: neither overflow nor division by zero is left.
 # In half precision keep the scores and the sum in float32, and mask with `-inf`, not with `-1e9`, which float16 cannot hold.
@@ -875,18 +878,18 @@ for name, attend in (("late", mask_too_late),
                      ("right", lambda Q, K, V: attention_forward(Q, K, V, causal)[0])):
     moved = np.abs(attend(Q, K, V) - attend(Q, K_changed, V))[:5].max()
     print(f"{name}: changing the future moves the past by {moved:.2f}")
+assert moved == 0  # not small: zero
 
 # %% [markdown]
-# **Symptom:** training loss is too good and generation is bad; or, with padding, the result depends on how long the padding is.
+# **Symptom:** no error, and rows that sum to less than one; a causal model trains on a trace of the future that generation will not have; with padding, the result depends on how much there is.
 # **Cause:** the forbidden keys still sit in the denominator.
 # **Fix:** mask scores, not weights.
-# The test is the one above, and you should run it on every model you build: change what must be invisible and ask for a difference of exactly zero.
-# The fourth classic, a forgotten scale, is the experiment of Section 2: no error, and no learning.
+# Run the test above on every model you build: change what must be invisible, and ask for a difference of exactly zero.
 #
 # ### Weights are not explanations
 #
 # A heat map of $A$ invites you to read it as "why".
-# Be careful: if $m \gt d_v + 1$, the equations $aV = o$ and $\sum_j a_j = 1$ leave freedom in $a$, and very different weights give the *same* output.
+# Be careful: if $m \gt d_v + 1$, the equations $aV = o$ and $\sum_j a_j = 1$ are $d_v + 1$ conditions on $m$ numbers, and very different weights give the *same* output.
 
 
 # %%
@@ -929,7 +932,7 @@ def test_other_weights():
 # > - **True in a mask.** Here and in `scaled_dot_product_attention`, true means *may look*. In `nn.MultiheadAttention` it means the opposite. A float mask is added to the scores.
 # > - **Causal masks that are not square.** PyTorch's `is_causal=True` aligns the triangle to the top left; decoding with a cache needs the bottom right (Exercise 3).
 # > - **Rows or columns.** Here vectors are rows and weights are normalised along the last axis. Papers with column vectors write $V \text{softmax}(K^\top Q)$ and normalise columns.
-# > - **Which width?** The scale uses the width of *one* key, 64 in a model of width 512 with 8 heads, not the model's width.
+# > - **Which width?** The scale uses the width of *one* key, 64 in the 2017 model of width 512 with 8 heads, not the model's width.
 # > - **Alignment.** Bahdanau's "annotations" are keys and values at once, and his $e_{ij}$ and $\alpha_{ij}$ are $S$ and $A$. Luong scores with the decoder state of the *current* step, Bahdanau with that of the previous one.
 # > - **Scores or weights.** "Attention matrix", "attention logits" and "attention scores" are used for $S$ and $A$ alike. Ask whether the rows sum to one.
 
@@ -944,7 +947,7 @@ def test_other_weights():
 
 # %% [markdown] tags=["solution"]
 # Every score of a query $q$ changes by the same amount, $q \cdot c / \sqrt{d_k}$, and a softmax ignores a shift: the output stays the same, for every query.
-# So a bias in the key projection has no effect at all, while one in the query projection has.
+# So a bias in the key projection has no effect at all (unless keys are changed by position after it), while one in the query projection has.
 # Adding $c$ to the values adds $\sum_j a_j c = c$ to each output, because the weights sum to one.
 
 # %% [markdown]
@@ -1077,7 +1080,7 @@ def test_sink_attention():
 # ### Exercise 6 (explore): long inputs spread the weight
 #
 # All scores lie in $[-B, B]$.
-# Find the largest weight that one of $m$ keys can get, then the smallest $B$ that allows a weight of $1/2$.
+# Return the largest weight that one of $m$ keys can get; then find, on paper, the smallest $B$ that allows a weight of $1/2$.
 # How must scores grow with the length of the context?
 
 

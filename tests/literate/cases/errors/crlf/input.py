@@ -1,0 +1,7 @@
+# ---
+# title: First
+# summary: The first topic.
+# ---
+
+# %% [markdown]
+# # First

@@ -1,0 +1,13 @@
+# ---
+# title: First
+# summary: The first topic.
+# ---
+
+# %% [markdown]
+# # First
+
+# %%
+def f():
+    ### BEGIN SOLUTION
+    return 1
+    ### END SOLUTION

@@ -1,0 +1,4 @@
+# ---
+# title: First
+
+x = 1

@@ -1,0 +1,8 @@
+# ---
+# title: First
+# summary: The first topic.
+# title: Again
+# ---
+
+# %% [markdown]
+# # First

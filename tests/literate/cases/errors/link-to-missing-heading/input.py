@@ -1,0 +1,9 @@
+# ---
+# title: First
+# summary: The first topic.
+# ---
+
+# %% [markdown]
+# # First
+#
+# See [it](second.py#no-such).

@@ -1,0 +1,4 @@
+# ---
+# title: First: and second
+# summary: x
+# ---

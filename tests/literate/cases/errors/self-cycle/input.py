@@ -1,0 +1,9 @@
+# ---
+# title: First
+# summary: The first topic.
+# prerequisites:
+#   - basics/first: itself
+# ---
+
+# %% [markdown]
+# # First

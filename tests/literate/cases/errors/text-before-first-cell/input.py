@@ -1,0 +1,9 @@
+# ---
+# title: First
+# summary: x
+# ---
+
+x = 1
+
+# %% [markdown]
+# # First

@@ -1,0 +1,7 @@
+# ---
+# title: First
+# summary: x
+# ---
+
+# %% [markdown]
+# # Erste

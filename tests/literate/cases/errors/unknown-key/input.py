@@ -1,0 +1,8 @@
+# ---
+# title: First
+# summary: The first topic.
+# prerequisite: [basics/second]
+# ---
+
+# %% [markdown]
+# # First

@@ -1,0 +1,8 @@
+# ---
+# title: First
+# summary: The first topic.
+# prerequisites: [basics/third]
+# ---
+
+# %% [markdown]
+# # First
