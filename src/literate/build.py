@@ -39,6 +39,9 @@ from literate.topic import Topic
 INDEX = f"{paths.CACHE}/index.json"
 CITATIONS = f"{paths.CACHE}/references.json"
 
+# The modules that shape the PDF, besides the formulas and the template.
+SETTERS = ("chapter", "common", "pandoc", "prose", "typeset", "typstrun")
+
 Written = dict[str, str]
 Progress = Callable[[str, int, int], None]
 
@@ -323,7 +326,7 @@ class Builder:
             names += [paths.source(name), paths.notebook(name)]
         parts = [self.disk.read_bytes(name) for name in names if self.disk.exists(name)]
         folder = Path(str(package))
-        setters = [folder / f"{name}.py" for name in ("chapter", "common", "prose", "typeset")]
+        setters = [folder / f"{name}.py" for name in SETTERS]
         setters += [*(folder / "formula").glob("*.py"), *(folder / "typst").rglob("*.*")]
-        parts += [file.read_bytes() for file in sorted(setters)]
+        parts += [file.read_bytes() for file in sorted(setters) if file.is_file()]
         return digest(*parts)

@@ -7,8 +7,8 @@ of the three, as seen in public reports and in our own sheet of formulas.
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from literate.problem import Problem
 from literate.prose import Heading, Link, Math, Segment, Text, scan, walk
@@ -66,7 +66,10 @@ TEXT_DOLLAR = re.compile(r"\\text\{[^}]*\$")
 LIST_ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s")
 MANY_SCRIPTS = 100
 
-_katex = threading.Lock()  # one interpreter inside
+# KaTeX points with a low line under each character
+COMBINING = re.compile("\u0332")
+# Its interpreter measures its stack from the thread that made it, and hangs in any other.
+_katex = ThreadPoolExecutor(max_workers=1, thread_name_prefix="katex")
 
 
 def problems(cell: Cell, path: str) -> list[Problem]:
@@ -116,13 +119,16 @@ def formula_problems(math: Math) -> Iterator[tuple[str, str]]:
 
 def parse_error(tex: str, display: bool) -> str:
     """KaTeX's objection, or nothing."""
+    return _katex.submit(_parse, tex, display).result()
+
+
+def _parse(tex: str, display: bool) -> str:
     import pykatex
 
-    with _katex:
-        try:
-            pykatex.renderToString(tex, displayMode=display)
-        except pykatex.ParseError as error:
-            return re.sub(r"[̲\s]+", " ", str(error)).split(" at position")[0].rstrip(".")
+    try:
+        pykatex.renderToString(tex, displayMode=display)
+    except pykatex.ParseError as error:
+        return COMBINING.sub("", str(error)).split(" at position")[0].rstrip(".")
     return ""
 
 

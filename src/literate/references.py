@@ -16,6 +16,8 @@ ENTRY = re.compile(r"^\s*@(?!string|comment|preamble)\w+\s*\{\s*(?P<key>[^\s,]+)
 LISTED = re.compile(
     r'<div id="ref-(?P<key>[^"]+)" class="csl-entry">\s*(?P<text>.*?)\s*</div>', re.S
 )
+# The same style as in the PDF.
+CSL = Path(__file__).parent / "typst/packages/local/literate/1.0.0/references.csl"
 URL = re.compile(r"<(https?://[^>]+)>")
 
 
@@ -61,7 +63,8 @@ def format_references(bibliography: Path) -> dict[str, Reference]:
     # A separate paragraph for each form of each key; nothing else is in the text.
     text = "\n\n".join(f"[@{key}]\n\n@{key}" for key in names)
     arguments = ["-f", "markdown", "-t", "gfm", "--wrap=none", "--citeproc"]
-    output, _ = run_pandoc([*arguments, f"--bibliography={bibliography}"], text)
+    style = [f"--csl={CSL}", f"--bibliography={bibliography}"]
+    output, _ = run_pandoc([*arguments, *style], text)
     body, _, listed = output.partition('<div id="refs"')
     paragraphs = [paragraph.strip() for paragraph in body.strip().split("\n\n")]
     forms = dict(zip(names, zip(paragraphs[::2], paragraphs[1::2], strict=True), strict=True))

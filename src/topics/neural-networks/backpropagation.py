@@ -44,7 +44,7 @@
 # $(L(\theta + \epsilon) - L(\theta - \epsilon)) / 2\epsilon$ of
 # [calculus](../math-foundations/calculus.py).
 # Try it on a small [multilayer network](multilayer-networks.py) that sorts inputs into 5 classes.
-# (Its loss, the cross-entropy, is explained in Section 2; here it is a number to be made small.)
+# (Section 2 explains its loss, the cross-entropy; here it is a number to be made small.)
 
 # %%
 from collections.abc import Callable
@@ -180,8 +180,8 @@ print("parameters:", n_params, " forward passes for one gradient:", 2 * n_params
 # The gradient of a weight is the signal that came in, times the error that came back, summed over
 # the batch.
 #
-# You need not memorise the order of the factors: when the dimensions differ, the shapes leave one
-# possibility. (When they are equal, a slip runs silently; Section 3 catches one.)
+# When the dimensions differ, the shapes leave only one order of the factors. (When they are equal,
+# a slip runs silently; Section 3 catches one.)
 #
 # | Quantity | Code | Shape | Layer 1 of the example below |
 # |---|---|---|---|
@@ -377,7 +377,7 @@ print("unfused:", unfused)
 # **What the code shows:** Both lines are the same mathematics.
 # The unfused one divides by a probability that has underflowed to 0, and 0 times infinity is not
 # a number.
-# This is why libraries take logits, not probabilities, and fuse the two steps.
+# So libraries take logits, not probabilities, and fuse the two steps.
 
 # %% tags=["test"]
 import torch
@@ -476,7 +476,7 @@ def test_by_hand_example_matches_torch():
 # counting multiplications and divisions [@baur1983complexity].
 # With every operation counted it stays below 6 and is typically 2 to 3
 # [@griewank2008evaluating; @baydin2018automatic].
-# Count it for our own code.
+# Count it.
 
 # %%
 class Counted(np.ndarray):
@@ -677,10 +677,10 @@ def test_unbroadcast_edge_cases():
 #
 # The backward pass is itself a program, so it can be differentiated too.
 # The Hessian $H$ of a network, all second derivatives of its loss, is far too large to store.
-# Its product with a vector $v$ is cheap: $Hv$ is the derivative of the gradient $g$ along $v$, one
+# A product with a vector $v$ is cheap: $Hv$ is the derivative of the gradient $g$ along $v$, one
 # forward-mode sweep through the backward pass [@pearlmutter1994fast].
 # The inner product of $v$ and $Hv$ is the curvature of the loss along $v$.
-# If the activations are smooth, you can have that sweep without writing it.
+# If the activations are smooth, you need not write that sweep.
 # Complex numbers carry a derivative in their imaginary part,
 # $g(\theta + i\epsilon v) = g(\theta) + i\epsilon H v + O(\epsilon^2)$, and no
 # subtraction loses digits, so $\epsilon$ may be $10^{-20}$.
@@ -739,7 +739,7 @@ def test_hessian_vector_product_matches_double_backward():
 # | Idea | What changes | Where you meet it |
 # |---|---|---|
 # | Custom VJP | You supply the backward of a fused operation, as in $(p - \text{onehot})/n$ | [FlashAttention](../transformers/attention.py), fused losses |
-# | Straight-through estimator [@bengio2013estimating] | Forward: round or threshold. Backward: pretend it was the identity. The result is not the derivative (that is 0 almost everywhere), but it trains | training with [quantised](../modern-llms/inference.py) weights |
+# | Straight-through estimator [@bengio2013estimating] | Forward: round or threshold. Backward: pretend it was the identity. This is not the derivative (0 almost everywhere), but it trains | training with [quantised](../modern-llms/inference.py) weights |
 # | Recomputation [@chen2016training] | Drop stored values and compute them again in the backward pass | [batching](../training/batching.py), Exercise 5 |
 # | Overlap | A layer's gradient is sent to other devices while earlier layers are still computing theirs | [distributed training](../training/distributed-training.py) |
 #
@@ -1036,7 +1036,7 @@ ax.legend(loc="lower right");
 # This leaves out the products inside attention, in which no parameter takes part
 # [@kaplan2020scaling].
 # Memory is the other bill.
-# Our network keeps every `h[l]`: $n \sum_l d_l$ numbers.
+# The network above keeps every `h[l]`: $n \sum_l d_l$ numbers.
 # For a transformer layer with 16-bit activations, dropout and attention scores kept,
 # Korthikanti et al. count $sbh (34 + 5as/h)$ bytes, for $s$ tokens, batch $b$, width $h$ and
 # $a$ heads (their letters) [@korthikanti2022reducing].
@@ -1104,7 +1104,7 @@ def descend(reset: bool, steps: int = 30, lr: float = 0.3) -> float:
 print("reset:", f"{descend(True):.1e}", " not reset:", f"{descend(False):.2f}")
 
 # %% [markdown]
-# *Symptom:* training oscillates and never settles; a smaller learning rate only slows it.
+# *Symptom:* training oscillates forever; a smaller learning rate only slows it.
 # *Cause:* the step uses the sum of all past gradients, which is momentum without friction.
 # *Fix:* reset before each backward pass (`optimizer.zero_grad()`). Leave it out on purpose, divided
 # by the number of parts, and you have gradient accumulation ([batching](../training/batching.py)).
@@ -1219,8 +1219,7 @@ def test_three_failures_are_real_and_their_fixes_work():
 # Backward: $ds = 2s = 6$, which reaches both terms of the sum unchanged.
 # Then $db = 6a = 6$, and $a$ receives $6b = 12$ from the product and 6 from the second term:
 # $da = 18$.
-# An overwriting engine keeps whichever came last, 12 or 6, and that depends on the order of
-# traversal.
+# An overwriting engine keeps whichever came last, 12 or 6, depending on the order of traversal.
 
 # %% [markdown]
 # ### Exercise 2 (check): count the sweeps
@@ -1299,7 +1298,8 @@ def test_embedding_backward():
 #
 # Backpropagation needs the input of each layer.
 # In the forward pass keep only those of layers 1, 1 + `every`, 1 + 2 `every` and so on; in the
-# backward pass recompute the others, one segment at a time, from the last to the first.
+# backward pass recompute the others, one segment at a time from the last to the first, and drop
+# each segment when it is done.
 # Return the gradients and the largest number of layer inputs held at once ($X$ counts as one).
 # With 16 layers, which `every` holds the fewest?
 
@@ -1349,6 +1349,7 @@ def test_checkpointed():
     X, y = rng.normal(size=(2, 3)), np.array([0, 2])
     peaks = {k: checkpointed(params, X, y, k)[1] for k in (1, 2, 4, 8, 16)}
     assert peaks == {1: 16, 2: 9, 4: 7, 8: 9, 16: 16}
+    assert checkpointed(params[:10], X, y, 4)[1] == 5  # the last segment is shorter
 
 
 # %% [markdown] tags=["solution"]

@@ -3,6 +3,9 @@
 # summary: Build attention step by step, check every step, and train it to look things up.
 # prerequisites:
 #   - transformers/attention: what queries, keys and values are, and the formula
+#   - math-foundations/probability: the softmax
+#   - math-foundations/information-theory: entropy and cross-entropy
+#   - neural-networks/backpropagation: gradients of matrix products, and checking them
 # packages: [numpy, matplotlib, torch]
 # ---
 
@@ -76,6 +79,8 @@ print("answers:  ", *y[0])
 # The average of eight pairs says which letters and which digits are there, but not which
 # belong together.
 # So its best answer is the most common digit, whatever is asked.
+# The next cell measures how often that is right, and the lowest cross-entropy loss that
+# goes with it: the mean of minus the logarithm of the probability given to the right digit.
 
 # %%
 exam = draw_recall(np.random.default_rng(99), batch=4000, n=8)  # asks all eight
@@ -158,6 +163,7 @@ right.axhline(speed.mean(), color="0.4", ls=":")
 right.text(30, speed[0] + 0.3, "value of the best key", ha="right")
 right.text(0.03, speed.mean() - 0.9, "mean of all values")
 right.set(xlabel=r"temperature $\tau$", ylabel="answer")
+assert abs(answers[0] - speed[0]) < 0.1 and abs(answers[-1] - speed.mean()) < 0.5
 
 # %% [markdown]
 # **What the code shows:** cold is the dictionary (`{python} f"{answers[0]:.1f}"`, the value
@@ -300,9 +306,10 @@ def test_loops_and_one_line_match_torch():
 # %% [markdown]
 # ### Exercise 1 (check): what a score matrix costs
 #
-# Count the multiplications in the two matrix products of one head, and the bytes of the
-# weights of $H$ heads in `float32`. The smallest GPT-2, as released, has 12 heads and
-# 1,024 positions [@radford2019language]: how large is one layer's array of weights?
+# Count, for $H$ heads together, the multiplications in the two matrix products and the
+# bytes of the weights in `float32`. The smallest GPT-2 [@radford2019language] reads up to
+# 1,024 positions; its [released code](https://github.com/openai/gpt-2/blob/master/src/model.py)
+# has 12 heads of width 64. How large is one layer's array of weights?
 
 # %%
 def attention_cost(n: int, m: int, d_k: int, d_v: int, H: int = 1) -> tuple[int, int]:
@@ -325,7 +332,8 @@ def test_attention_cost():
 # %% [markdown]
 # ## 5. Batches and heads
 #
-# Real inputs carry leading axes: a batch $B$, and heads $H$ that attend in parallel
+# Real inputs carry leading axes: a batch of $B$ texts, and $H$ heads that attend in
+# parallel, each with queries, keys and values of its own
 # (more in [multi-head attention](../transformers/multi-head-attention.py)).
 # **Predict:** `K.T` was right for one sequence. What is the shape of `K.T` for `K` of shape
 # `(B, m, d_k)`?
@@ -458,7 +466,7 @@ def causal_mask(n: int, m: int) -> np.ndarray:
 #| fig-alt: Four heat maps. Padding greys out two columns, causal greys out everything above the diagonal, and both masks together do both; the visible cells of each row grow brighter as others are hidden.
 rng = np.random.default_rng(3)
 T, d_k = 6, 4
-X = rng.normal(size=(T, d_k))
+X = 0.6 * rng.normal(size=(T, d_k))
 real = np.arange(T) < 4
 masks = {
     "no mask": np.ones((T, T), dtype=bool),
@@ -474,9 +482,10 @@ for ax, (name, mask) in zip(axes, masks.items()):
     ax.set_facecolor("0.75")
     image = ax.imshow(cells, vmin=0, vmax=1)
     ax.set(title=name, xlabel="key", xticks=range(T), yticks=range(T))
-    ax.grid(False)
 axes[0].set_ylabel("query")
 fig.colorbar(image, ax=axes, shrink=0.7, label="weight")
+for ax in axes:
+    ax.grid(False)
 
 # %% [markdown]
 # **What the code shows:** the first causal row is known: its one visible key has weight 1.
@@ -497,13 +506,14 @@ print(f"masked too late, row sums go down to {late.sum(axis=1).min():.2f}")
 
 with np.errstate(invalid="ignore"):
     lost = softmax(np.full((1, 3), -np.inf))  # a row with nothing to look at
-print("such a row, plain softmax:", lost, " ours:", masked_softmax(lost, lost > 0))
+print("a row with no key, plain:", lost, " ours:", masked_softmax(lost, lost > 0))
 
 # %% [markdown]
 # **What the code shows:** with the causal mask only the last output moves.
 # A mask after the softmax leaves a row that sums to `{python} f"{late.sum(axis=1).min():.2f}"`:
 # the hidden tokens still sit in the denominator.
-# And one `nan` row is enough to ruin a training run: its gradient reaches every weight.
+# And one `nan` row is enough to ruin a training run: the loss becomes `nan`, and with it
+# every gradient.
 
 # %% tags=["test"]
 def test_attention_matches_torch():
@@ -558,8 +568,8 @@ def test_heads_and_padding_match_multihead_attention():
 # %% [markdown]
 # ### Exercise 2 (apply): a sliding window
 #
-# Some models let each token see only itself and the $w - 1$ tokens before it, which caps
-# the cost of long texts [@jiang2023mistral]. Write that mask.
+# Some models let each token see only itself and the $w - 1$ tokens before it, so that a
+# token costs the same however long the text is [@jiang2023mistral]. Write that mask.
 
 # %%
 def window_mask(T: int, w: int) -> np.ndarray:
@@ -687,8 +697,8 @@ for i, d_k in enumerate(widths):
                   label=f"$d_k$ = {d_k}")
     if d_k == 256:
         top_raw, top_scaled = sharp.max(axis=1).mean(), smooth.max(axis=1).mean()
-        spread, slope_raw = raw.std(), (sharp * (1 - sharp)).sum(axis=1).mean()
-        slope_scaled = (smooth * (1 - smooth)).sum(axis=1).mean()
+        spread, slope_raw = raw.std(), np.median((sharp * (1 - sharp)).sum(axis=1))
+        slope_scaled = np.median((smooth * (1 - smooth)).sum(axis=1))
 left.set(xlabel="raw score", ylabel="density", yscale="log")
 left.legend()
 for values, line, name in [(H_scaled, "o-", "scaled"), (H_raw, "s--", "raw")]:
@@ -704,10 +714,10 @@ assert (H_raw[:, -1] < 0.5).all() and (H_scaled[:, 1:] > 3).all()
 # `{python} f"{spread:.1f}"`, and one key takes `{python} f"{top_raw:.0%}"` of the weight
 # on average; scaled, it takes `{python} f"{top_scaled:.0%}"`.
 # What hurts is the gradient. The derivative of a weight by its own score is
-# $A_{ij}(1 - A_{ij})$; summed over the keys it is `{python} f"{slope_raw:.2f}"` raw and
-# `{python} f"{slope_scaled:.2f}"` scaled.
-# An untrained layer with raw scores has made up its mind and can hardly learn better: the
-# reason that @vaswani2017attention give for the division.
+# $A_{ij}(1 - A_{ij})$. Summed over the keys, the median query has
+# `{python} f"{slope_raw:.2f}"` raw and `{python} f"{slope_scaled:.2f}"` scaled.
+# With raw scores most queries have made up their mind by chance, before any training, and
+# can hardly learn better. @vaswani2017attention suspected as much, and divided.
 # [Entropy](../math-foundations/information-theory.py) says how spread the weights are.
 # All this holds at the start of training; a trained layer may *learn* to be sharp.
 
@@ -726,7 +736,7 @@ def test_entropy_matches_torch():
 #
 # Let $O = AV$, $A = \text{softmax}(S)$ by rows, $S = QK^\top / \sqrt{d_k}$, and let
 # $\partial L / \partial O$ be given. [Backpropagation](../neural-networks/backpropagation.py)
-# takes one step for each:
+# takes one step for each. (In the code, `dX` is $\partial L / \partial X$.)
 #
 # $$
 # \begin{aligned}
@@ -739,9 +749,11 @@ def test_entropy_matches_torch():
 # \end{aligned}
 # $$
 #
-# **What this means:** a score rises if its value helps more than the weighted average of
-# all values does. The sum in the second line is that average. A hidden key has
-# $A_{ij} = 0$ and gets no gradient, so the mask needs no code of its own.
+# **What this means:** gradient descent raises a score if its value lowers the loss more
+# than the weighted average of all values does. The sum in the second line is that average.
+# A hidden key has $A_{ij} = 0$ and gets no gradient, so the mask needs no code of its own.
+#
+# The check nudges one number at a time and sees how much the loss moves.
 
 # %%
 def attention_backward(
@@ -776,6 +788,11 @@ for name, X, dX in zip("QKV", (Q, K, V), by_hand):
     gap = abs(nudged - dX).max()
     print(f"d{name} {dX.shape}: agrees with nudging to better than 1e-8: {gap < 1e-8}")
     assert gap < 1e-8
+
+# %% [markdown]
+# **What the code shows:** the mask was on, and no line of the gradient mentions it.
+# Nudging needs two forward passes for every single number: good for a check, hopeless for
+# training.
 
 # %% tags=["test"]
 def test_numerical_gradient():
@@ -843,11 +860,14 @@ def test_scale_gradient():
 # $$
 #
 # $W_Q$ has 26 rows, $W_K$ and $W_V$ have 36. $W_Q$ and $W_K$ have $d_k = 8$ columns; $W_V$
-# has one for each digit, and the output serves as the logits.
+# has one for each digit. The output serves as the *logits*: the scores of the ten digits,
+# which one more softmax turns into probabilities.
 # The loss is the [cross-entropy](../training/loss-functions.py), whose gradient by the
 # logits is "probabilities minus one-hot answer".
 # Training is plain [gradient descent](../math-foundations/optimization.py) from small
-# random matrices, with fresh memories at each step.
+# random matrices, with fresh memories at each step. The learning rate, 10, is large: each
+# symbol occurs in few of the questions that the loss averages over, so the gradient of its
+# row is small.
 #
 # The baseline is the same model with $W_Q$ frozen at zero: all scores are 0, all weights
 # equal, and attention *is* the average.
@@ -948,6 +968,19 @@ def accuracy(
     return float((predict(params, X_q, X_m)[0].argmax(axis=-1) == y).mean())
 
 
+# %% tags=["test"]
+def test_the_baseline_averages():
+    params, losses = train(draw_recall, d_k=3, steps=5, average=True)
+    X_q, X_m, y = draw_recall(np.random.default_rng(12), batch=4, m=6, n=3)
+    logits, A = predict(params, X_q, X_m)
+    np.testing.assert_allclose(A, np.full((4, 3, 6), 1 / 6))
+    means = X_m.mean(axis=1, keepdims=True) @ params["W_v"]  # (4, 1, 10)
+    np.testing.assert_allclose(logits, np.repeat(means, 3, axis=1), atol=1e-12)
+    assert len(losses) == 5 and losses[-1] < losses[0]
+    hits = [logits[b, i].argmax() == y[b, i] for b in range(4) for i in range(3)]
+    assert abs(accuracy(params, X_q, X_m, y) - np.mean(hits)) < 1e-12
+
+
 # %% [markdown]
 # **Predict:** sketch both loss curves. Where does each start, where does each end, and
 # does attention fall evenly?
@@ -973,13 +1006,17 @@ ax.legend()
 print("average:  ", [f"{a:.3f}" for a in acc_average])
 print("attention:", [f"{a:.3f}" for a in acc_attention])
 assert min(acc_attention) > 0.99 and max(acc_average) < ceiling + 1e-9
+level = np.mean([losses[-50:] for _, losses in baseline])
+assert level > floor and max(losses[100] for _, losses in runs) < 0.1
 
 # %% [markdown]
 # **What the code shows:** the averaging models learn the best they can, "say the most common
 # digit", and stop at `{python} f"{max(acc_average):.1%}"`, the ceiling of Section 1.
+# Their loss stays at `{python} f"{level:.2f}"`, above the floor of `{python} f"{floor:.2f}"`:
+# the best logits are the logarithms of the shares, and $W_V$ can only scale and add them.
 # The worst of five attention models gets `{python} f"{min(acc_attention):.1%}"`.
-# Both start at `{python} f"{np.log(10):.2f}"`, the loss of a blind guess among ten, and fall
-# together (@fig-loss): with small $W_Q$ and $W_K$ the weights are nearly equal, and attention *is* an
+# Both start near `{python} f"{np.log(10):.2f}"`, the loss of a blind guess among ten, and
+# fall together (@fig-loss): with small $W_Q$ and $W_K$ the weights are nearly equal, and attention *is* an
 # average. Once the values carry their digits, a better match pays, and the loss drops.
 # Look at the same questions before and after:
 
@@ -1001,6 +1038,7 @@ for ax, params, title in zip(axes, (untrained, trained), ("before", "after")):
     ax.grid(False)
 axes[0].set_ylabel("question")
 fig.colorbar(image, ax=axes, shrink=0.8, label="weight")
+assert A.max(axis=1).min() > 0.8  # after training, the last one drawn
 
 # %% [markdown]
 # What did it learn? A score is $x_q W_Q W_K^\top x_m^\top / \sqrt{d_k}$, so the matrix
@@ -1056,7 +1094,7 @@ for values, line, name in [
     ax.plot(sizes, values.mean(axis=0), line, label=name)
     ax.fill_between(sizes, values.min(axis=0), values.max(axis=0), alpha=0.25)
 ax.axvline(8, color="0.4", ls=":", label="size in training")
-ax.set(xlabel="pairs in the memory", ylim=(0, 1.05))
+ax.set(xlabel="pairs in the memory", ylabel="accuracy, weight", ylim=(0, 1.05))
 ax.legend(loc="center right")
 assert acc_longer.min() > 0.95
 
@@ -1071,7 +1109,8 @@ assert acc_longer.min() > 0.95
 # ### Exercise 6 (explore): how few dimensions will do?
 #
 # With `d_k = 8` the model separates 26 letters. Train on `draw_recall` with other widths
-# and measure on fresh memories. Where does it break, and why can it not work at 1?
+# and measure on fresh memories. Below which width does it break, and why can it not work
+# at 1?
 
 # %%
 def recall_accuracy(d_k: int, seed: int = 0) -> float:
@@ -1084,8 +1123,8 @@ def recall_accuracy(d_k: int, seed: int = 0) -> float:
 
 # %% tags=["test"]
 def test_recall_accuracy():
-    one, two, four = (recall_accuracy(d_k) for d_k in (1, 2, 4))
-    assert 0.2 < one < 0.6 < two < 0.97 < four
+    one, two, three = (recall_accuracy(d_k) for d_k in (1, 2, 3))
+    assert 0.32 < one < 0.6 < two < 0.95 < three
 
 
 # %% [markdown] tags=["solution"]
@@ -1093,7 +1132,8 @@ def test_recall_accuracy():
 # one the smallest: in each memory only two pairs can ever get the most weight. That beats
 # averaging and no more. At 2 each letter can have its own direction on a circle, but 26
 # directions lie close together, so neighbours score nearly alike unless the vectors are
-# long, and 400 steps do not make them long enough (try 1,000). From 4 on there is room.
+# long, and 400 steps do not make them long enough (1,000 get a little further). At 3 the
+# circle becomes a sphere, and there is room.
 
 # %% [markdown]
 # ## 10. Self-attention: a sequence asks itself
@@ -1181,12 +1221,12 @@ for positions, values in acc_reverse.items():
 assert max(acc_reverse[False]) < 0.5 and min(acc_reverse[True]) > 0.99
 
 # %% [markdown]
-# **What the code shows:** without positions at most
-# `{python} f"{max(acc_reverse[False]):.0%}"`, with them at least
-# `{python} f"{min(acc_reverse[True]):.0%}"`, over five seeds.
-# More training cannot help the first model: two equal digits at different places get equal
-# outputs, whatever the weights. Positions are an input, and without a mask nothing else in
-# attention knows the order.
+# **What the code shows:** of five seeds each, the best without positions gets
+# `{python} f"{max(acc_reverse[False]):.0%}"` right, the worst with them
+# `{python} f"{min(acc_reverse[True]):.0%}"`.
+# More training cannot help the first model. Whatever its weights, the output for a digit
+# depends on that digit and on which digits are there, never on the place.
+# Positions are an input, and without a mask nothing else in attention knows the order.
 
 # %% [markdown]
 # ## 11. What breaks, and what to try next
@@ -1202,14 +1242,16 @@ assert max(acc_reverse[False]) < 0.5 and min(acc_reverse[True]) > 0.99
 # > **Conventions and common confusions.**
 # > `True` means "may look" here and in PyTorch's `scaled_dot_product_attention`, but "ignore"
 # > in the masks of `torch.nn.MultiheadAttention`.
-# > For more keys than queries, `causal_mask` lines up the *last* query with the last key, as a
-# > [KV cache](../modern-llms/inference.py) needs; PyTorch's `is_causal=True` lines up the first ones.
+# > For more keys than queries, `causal_mask` lines up the *last* query with the last key: what
+# > you need to write a text token by token with stored keys, a
+# > [KV cache](../modern-llms/inference.py). PyTorch's `is_causal=True` lines up the first ones.
 # > PyTorch 2.13, with which this page was checked, also gives zeros for a row with nothing to
 # > look at; code that fills in $-10^9$ instead of $-\infty$ gives it equal weights.
 # > Rows are vectors here, $Q = XW_Q$; `nn.Linear` stores the transpose of $W_Q$.
 #
-# Try next: noise on the one-hot inputs; the window mask of Exercise 2 in the reversal (which
-# places fail first?); two heads, with $W_O$ after them. Then build the whole block in
+# Try next, and predict each time: `lr=1` in `train`; noise on the one-hot inputs; the window
+# mask of Exercise 2 in the reversal (which places fail?); two heads, with $W_O$ after them.
+# Then build the whole block in
 # [a minimal transformer](08-minimal-transformer.py), the lab of the
 # [transformer architecture](../transformers/transformer-architecture.py).
 
@@ -1228,6 +1270,6 @@ assert max(acc_reverse[False]) < 0.5 and min(acc_reverse[True]) > 0.99
 #
 # **The essential insight:** an average forgets which thing goes with which. Attention keeps
 # the average but lets each query choose its weights, by comparing itself with the keys, and
-# every step of that choice has a gradient. So nobody needs to write the lookup: `{python} f"{sum(W.size for W in trained.values())}"`
-# numbers, a loss on the answers and plain gradient descent are enough to find that `K` means
-# `k`, or that place 0 must read from place 7.
+# every step of that choice has a gradient. So nobody needs to write the lookup. A loss on
+# the answers and plain gradient descent on `{python} f"{sum(W.size for W in trained.values())}"`
+# numbers are enough to find that `K` means `k`; fewer find that place 0 must read from place 7.

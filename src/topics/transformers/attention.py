@@ -158,7 +158,7 @@ print(f"weights\n{A_hand.round(4)}\noutput\n{O_hand.round(4)}")
 # **What the code shows:** the three lines of `attention` are the three formulas above, for all queries at once.
 # Each query got its own distribution from the same keys, and no loop over queries was needed: that is why attention suits parallel hardware.
 #
-# Now fetch the bytes that the fixed vector lost: label each with a random key, and ask with the same key, made longer.
+# Now fetch the bytes that the fixed vector lost: label each with a random key, nearly orthogonal to the others, and ask with the same key, made longer.
 
 # %%
 m, d_k, d_v, n = 32, 64, 8, 20
@@ -310,7 +310,7 @@ print(A_causal.round(2))
 # | general | $q W \cdot k$ | August 2015 [@luong2015effective] | one more product; fold $W$ into $q$ |
 # | scaled dot | $q \cdot k / \sqrt{d_k}$ | June 2017 [@vaswani2017attention] | one matrix product |
 #
-# Dot products won because they are matrix products: the operation count is similar, but hardware and libraries do those fastest and in the least memory [@vaswani2017attention].
+# Dot products won because they are matrix products: the operation count is similar, but hardware and libraries do those faster and in less memory [@vaswani2017attention].
 
 
 # %%
@@ -625,7 +625,7 @@ best = {}
 for kind in ("scaled", "additive", "dot"):
     for d_k in WIDTHS:
         runs = [[train_lookup(kind, d_k, lr, seed) for seed in SEEDS] for lr in RATES]
-        best[kind, d_k] = max(runs, key=np.mean)  # the best rate's five seeds
+        best[kind, d_k] = max(runs, key=np.mean)  # all seeds of the best rate
 
 # %%
 #| label: fig-lookup
@@ -675,7 +675,7 @@ def test_lookup_conclusion():
 #
 # **What this means:** the first term is the same for all keys, so the softmax removes it.
 # Set $\sigma^2 = \sqrt{d_k}$, and the second term is the attention score.
-# The third vanishes as well if all keys have the same norm.
+# The third drops out as well if all keys have the same norm.
 # So attention *is* Gaussian kernel regression, with one difference: it does not subtract $\lVert k_j \rVert^2$, so a long key can win by being loud rather than close [@tsai2019transformer].
 
 
@@ -757,7 +757,7 @@ print(f"{flops / 1e9:.1f} GFLOP; vectors {vector_bytes / 1e6:.0f} MB, "
 # %% [markdown]
 # **What the code shows:** the weights are `{python} f"{weight_bytes / vector_bytes:.0f}"` times as large as everything that goes in and out.
 # Written to memory and read again, before and after the softmax, they hold the arithmetic down to `{python} f"{intensity:.0f}"` FLOPs for each byte moved.
-# An A100 graphics processor of 2020 could do `{python} f"{a100:.0f}"` in that time, 312 TFLOP/s against 1.555 TB/s [@nvidia2020a100], so plain attention waits for memory, not for arithmetic.
+# While a byte moves, an A100 graphics processor of 2020 can do `{python} f"{a100:.0f}"` of them, 312 TFLOP/s against 1.555 TB/s [@nvidia2020a100], so plain attention waits for memory, not for arithmetic.
 #
 # The remedy is never to store $A$.
 # A running maximum $\mu$ and a running sum $\ell$ give a softmax's denominator in one pass [@milakov2018online]; a running output $u$ makes that the whole of attention [@rabe2021self].
@@ -894,7 +894,7 @@ assert moved == 0  # not small: zero
 
 # %%
 def other_weights(a: np.ndarray, V: np.ndarray) -> np.ndarray:
-    """Weights (m,) that give the same output as `a` but avoid its top key."""
+    """Weights (m,) that give the same output as `a`, with less on its top key."""
     rows = np.column_stack([V, np.ones(len(a))]).T * a  # (d_v + 1, m)
     _, _, Vt = np.linalg.svd(rows)
     free = Vt[len(rows):]  # relative changes of the weights that keep the output

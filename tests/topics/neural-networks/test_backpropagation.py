@@ -1,4 +1,4 @@
-# Generated from src/topics/neural-networks/backpropagation.py: edit that file, then run doit. digest:4036e7aec1ebf5b8
+# Generated from src/topics/neural-networks/backpropagation.py: edit that file, then run doit. digest:a1a66065a00b5ea3
 
 """Tests of neural-networks/backpropagation: Backpropagation."""
 
@@ -324,13 +324,13 @@ def fit_line(y_shape: tuple, steps: int = 200, lr: float = 0.1) -> tuple[float, 
     return w.value.item(), float(loss.value)
 
 
-# src/topics/neural-networks/backpropagation.py:1248
+# src/topics/neural-networks/backpropagation.py:1247
 def softmax_backward(p: np.ndarray, dp: np.ndarray) -> np.ndarray:
     """ds from p = softmax(s) along the last axis and dp; all of shape (..., m)."""
     return p * (dp - (dp * p).sum(axis=-1, keepdims=True))
 
 
-# src/topics/neural-networks/backpropagation.py:1276
+# src/topics/neural-networks/backpropagation.py:1275
 def embedding_backward(ids: np.ndarray, dY: np.ndarray, vocabulary: int) -> np.ndarray:
     """dE (vocabulary, d) from integer ids (n,) and dY (n, d)."""
     dE = np.zeros((vocabulary, dY.shape[1]))
@@ -364,7 +364,7 @@ def checkpointed(params: list, X: np.ndarray, y: np.ndarray, every: int) -> tupl
     return grads, peak
 
 
-# src/topics/neural-networks/backpropagation.py:1368
+# src/topics/neural-networks/backpropagation.py:1369
 def jvp(params: list, X: np.ndarray, dX: np.ndarray) -> np.ndarray:
     """Change (n, K) of the tanh network's logits along the direction dX (n, d_0)."""
     h, dh = X, dX
@@ -605,7 +605,7 @@ def test_three_failures_are_real_and_their_fixes_work():
         raise AssertionError("torch accepted an overwritten activation")
 
 
-# src/topics/neural-networks/backpropagation.py:1256
+# src/topics/neural-networks/backpropagation.py:1255
 def test_softmax_backward():
     rng = np.random.default_rng(12)
     for trial in range(20):
@@ -618,7 +618,7 @@ def test_softmax_backward():
         assert np.abs(softmax_backward(softmax(s), dp) - t.grad.numpy()).max() < 1e-12
 
 
-# src/topics/neural-networks/backpropagation.py:1286
+# src/topics/neural-networks/backpropagation.py:1285
 def test_embedding_backward():
     rng = np.random.default_rng(13)
     for trial in range(20):
@@ -648,9 +648,10 @@ def test_checkpointed():
     X, y = rng.normal(size=(2, 3)), np.array([0, 2])
     peaks = {k: checkpointed(params, X, y, k)[1] for k in (1, 2, 4, 8, 16)}
     assert peaks == {1: 16, 2: 9, 4: 7, 8: 9, 16: 16}
+    assert checkpointed(params[:10], X, y, 4)[1] == 5  # the last segment is shorter
 
 
-# src/topics/neural-networks/backpropagation.py:1381
+# src/topics/neural-networks/backpropagation.py:1382
 def test_jvp():
     rng = np.random.default_rng(15)
     for _ in range(20):
