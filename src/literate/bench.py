@@ -1,9 +1,143 @@
-"""`doit bench`: the build's speed, measured on copies of the finished topics."""
+"""`doit bench`: the build's speed, on books made of copies of the finished topics."""
 
 from __future__ import annotations
 
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from literate import paths
 from literate.build import Builder
 
+# "[softmax](../math-foundations/probability.py#softmax)"
+TOPIC_LINK = re.compile(r"\[([^\]]*)\]\([^)\s]*\.py(?:#[^)]*)?\)")
+GOALS = {
+    "fresh, all forms": 40.0,
+    "nothing to do": 1.0,
+    "prose edit, forms of the topic": 2.0,
+    "prose edit, with the book": 8.0,
+    "ten times the size: nothing to do": 4.0,
+}
 
-def bench(builder: Builder) -> str:
-    return ""
+
+@dataclass(frozen=True)
+class Run:
+    """One `doit` from outside: seconds by the clock, of CPU, and peak memory in bytes."""
+
+    seconds: float
+    cpu: float
+    memory: int
+
+
+def run(root: Path, *arguments: str) -> Run:
+    """Run doit on the book in `root`, and fail loudly if it fails."""
+    started = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "doit", *arguments],
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert process.stdout
+    said = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise RuntimeError(said.decode(errors="replace")[-2000:])
+    cpu = usage.ru_utime + usage.ru_stime
+    return Run(time.monotonic() - started, cpu, usage.ru_maxrss * 1024)
+
+
+def copy_book(builder: Builder, root: Path, count: int) -> list[str]:
+    """A book of `count` copies of the written topics below `root`, outputs stored."""
+    names = builder.book().written()
+    copies = []
+    for number in range(count):
+        name = names[number % len(names)]
+        copy = f"part-{number // 30:02}/topic-{number:03}"
+        copies.append(copy)
+        text = TOPIC_LINK.sub(r"\1", builder.disk.read(paths.source(name)))
+        text = re.sub(r"^# (?:prerequisites|notebooks):.*\n(?:#   .*\n)*", "", text, flags=re.M)
+        _write(root / paths.source(copy), text)
+        _write(root / paths.notebook(copy), builder.disk.read(paths.notebook(name)))
+    parts = sorted({copy.split("/")[0] for copy in copies})
+    lines = ["title: A large book", "subtitle: For timing", "parts:"]
+    for part in parts:
+        stems = [copy.split("/")[1] for copy in copies if copy.startswith(part)]
+        lines += [f"  - name: {part}", f"    title: {part}", "    summary: Copies."]
+        lines.append(f"    topics: [{', '.join(stems)}]")
+    _write(root / paths.CATALOGUE, "\n".join(lines) + "\n")
+    for name in (paths.REFERENCES, paths.NOTATION, "pyproject.toml", "dodo.py"):
+        _write(root / name, builder.disk.read(name))
+    return copies
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def edit(root: Path, name: str, word: str) -> None:
+    """A change of prose: a sentence in front of the first section."""
+    path = root / paths.source(name)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("\n# ## ", f"\n# {word}\n#\n# ## ", 1), encoding="utf-8")
+
+
+def forms(name: str) -> list[str]:
+    return [f"{task}:{name}" for task in ("markdown", "notebook", "tests", "pdf")]
+
+
+def bench(builder: Builder, sizes: tuple[int, int] = (42, 420)) -> str:
+    """Time the builds that people wait for, and say how they compare with the goals."""
+    found: dict[str, Run] = {}
+    with tempfile.TemporaryDirectory(prefix="literate-bench-") as folder:
+        small, large = Path(folder) / "small", Path(folder) / "large"
+        names = copy_book(builder, small, sizes[0])
+        found["fresh, all forms"] = run(small)
+        found["nothing to do"] = run(small)
+        edit(small, names[1], "First change.")
+        found["prose edit, forms of the topic"] = run(small, *forms(names[1]))
+        edit(small, names[2], "Second change.")
+        found["prose edit, with the book"] = run(small)
+        copy_book(builder, large, sizes[1])
+        found["ten times the size: fresh, all forms"] = run(large)
+        found["ten times the size: nothing to do"] = run(large)
+    executed, plain = execution(builder)
+    lines = [f"{'':<40}{'seconds':>9}{'goal':>7}{'CPU':>9}{'MB':>7}"]
+    for name, one in found.items():
+        goal = f"{GOALS[name]:.0f}" if name in GOALS else ""
+        lines.append(
+            f"{name:<40}{one.seconds:>9.1f}{goal:>7}{one.cpu:>9.1f}{one.memory / 2**20:>7.0f}"
+        )
+    lines.append(f"executing all topics: {executed:.1f} s of CPU; as plain scripts {plain:.1f} s")
+    return "\n".join(lines)
+
+
+def execution(builder: Builder) -> tuple[float, float]:
+    """CPU seconds to execute all written topics: by the build, and by `python file`."""
+    with tempfile.TemporaryDirectory(prefix="literate-bench-") as folder:
+        root = Path(folder)
+        names = copy_book(builder, root, len(builder.book().written()))
+        run(root, "_index", "_references")
+        executed = run(root, "execute=always", "execute").cpu
+        before = _children()
+        for name in names:
+            subprocess.run(
+                [sys.executable, str(root / paths.source(name))],
+                env={**os.environ, "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"},
+                stdout=subprocess.DEVNULL,
+                cwd=root,
+                check=True,
+            )
+        return executed, _children() - before
+
+
+def _children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 
@@ -134,15 +135,16 @@ def _paragraphs(markdown: str) -> list[str]:
     """Blocks between blank lines; a fence or a display is never cut."""
     blocks: list[str] = []
     current = ""
-    for segment in prose.scan(markdown):
-        if type(segment) is prose.Text:
-            first, *rest = segment.raw.split("\n\n")
-            current += first
-            for text in rest:
-                blocks.append(current)
-                current = text
-        else:
-            current += segment.raw
+    for is_text, run in itertools.groupby(prose.scan(markdown), lambda s: type(s) is prose.Text):
+        raw = "".join(segment.raw for segment in run)
+        if not is_text:
+            current += raw
+            continue
+        first, *rest = raw.split("\n\n")
+        current += first
+        for text in rest:
+            blocks.append(current)
+            current = text
     blocks.append(current)
     return [block.strip("\n") for block in blocks if block.strip()]
 

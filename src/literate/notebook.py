@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,8 @@ from literate.stored import Stored
 from literate.topic import Cell, Topic
 
 JSON = dict[str, Any]
+# "> [!NOTE]", which Jupyter would show as it stands
+ALERT = re.compile(r"^> \[!(NOTE|TIP|IMPORTANT|WARNING|CAUTION)\]$", re.M)
 
 
 def render(topic: Topic, stored: Stored, book: Book, style: str) -> str:
@@ -39,6 +42,7 @@ def render(topic: Topic, stored: Stored, book: Book, style: str) -> str:
             continue
         own = next(values, ())
         text = prose.write(prose.scan(cell.text), writer.rule(Values(cell, own, topic)))
+        text = ALERT.sub(lambda match: f"> **{match[1].capitalize()}.**\n>", text)
         opening = None if opened else common.split_opening(text)
         if opening:
             opened = True

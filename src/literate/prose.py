@@ -93,6 +93,7 @@ FENCE = re.compile(r"(?P<indent> *)(?P<marks>`{3,}|~{3,})[^`]*")
 HEADING = re.compile(r"(?P<marks>#{1,6})(?P<space> +)(?P<title>.*?)(?P<end>\s*)")
 # "$$"; not "$$ x $$"
 DISPLAY_FENCE = re.compile(r"(?P<indent>\s*)\$\$\s*")
+MATH_FENCE = "```math"
 # "$$ x $$"; not "$$"
 DISPLAY_LINE = re.compile(r"(?P<indent>\s*)\$\$(?P<tex>[^$]+)\$\$\s*")
 KEY = r"[A-Za-z][\w:.+/-]*\w"
@@ -100,6 +101,7 @@ INLINE = re.compile(
     rf"""
     (?P<escape>\\[^\w\s])                                    # \$, \[
   | (?P<code>(?P<ticks>`+)(?!`)(?P<body>.+?)(?<!`)(?P=ticks)(?!`))
+  | (?P<verbatim>\$`(?P<body_tex>[^`$]+)`\$)                  # GitHub's form, as it is
   | (?P<math>(?<![\\$])\$(?![\s$])(?P<tex>(?:\\.|[^$\\])+?)(?<!\s)\$(?![\d$]))
   | (?P<cites>\[(?:[^\[\]@]*-?@{KEY}[^\[\]@;]*)(?:;[^\[\]@;]*@{KEY}[^\[\]@;]*)*\](?!\())
   | (?P<link>!?\[(?P<label>(?:`[^`]*`|\$[^$]*\$|\\.|[^\[\]\\`$])*)\]
@@ -175,7 +177,7 @@ def _blocks(lines: list[str]) -> Iterator[Segment]:
             yield Heading(raw, number + 1, len(heading["marks"]), title)
             if newline:
                 yield Text(newline, number + 1)
-        elif DISPLAY_FENCE.fullmatch(line):
+        elif DISPLAY_FENCE.fullmatch(line) or line.strip() == MATH_FENCE:
             indent = line[: len(line) - len(line.lstrip())]
             body = [item.removeprefix(indent) for item in lines[number + 1 : last]]
             yield Math(raw, number + 1, "\n".join(body), True, indent)
@@ -233,8 +235,8 @@ def _segment(match: re.Match[str], line: int) -> Segment:
     if match["code"]:
         value = VALUE.fullmatch(match["body"].strip())
         return Value(raw, line, value["expression"].strip()) if value else Code(raw, line)
-    if match["math"]:
-        return Math(raw, line, match["tex"], False)
+    if match["math"] or match["verbatim"]:
+        return Math(raw, line, match["tex"] or match["body_tex"], False)
     if match["cites"]:
         return Cite(raw, line, tuple(_cited(item) for item in raw[1:-1].split(";")))
     if match["link"]:

@@ -18,6 +18,8 @@ LISTED = re.compile(
 )
 # The same style as in the PDF.
 CSL = Path(__file__).parent / "typst/packages/local/literate/1.0.0/references.csl"
+# citeproc's mark around words that keep their case
+SPAN = re.compile(r"</?span[^>]*>")
 URL = re.compile(r"<(https?://[^>]+)>")
 
 
@@ -65,6 +67,7 @@ def format_references(bibliography: Path) -> dict[str, Reference]:
     arguments = ["-f", "markdown", "-t", "gfm", "--wrap=none", "--citeproc"]
     style = [f"--csl={CSL}", f"--bibliography={bibliography}"]
     output, _ = run_pandoc([*arguments, *style], text)
+    output = SPAN.sub("", output)
     body, _, listed = output.partition('<div id="refs"')
     paragraphs = [paragraph.strip() for paragraph in body.strip().split("\n\n")]
     forms = dict(zip(names, zip(paragraphs[::2], paragraphs[1::2], strict=True), strict=True))

@@ -44,7 +44,7 @@ FIRST = '''\
 # %% [markdown]
 # # First
 #
-# Twice $x$ is `{python} double(21)` for $x = 21$ [@ada1843notes].
+# Numbers can be doubled [@ada1843notes].
 #
 # ## Doubling
 
@@ -71,6 +71,8 @@ def test_double():
 
 
 # %% [markdown]
+# Twice $x$ is `{python} double(21)` for $x = 21$.
+#
 # See @fig-line.
 #
 # ### Exercise 1 (check): halve a number
