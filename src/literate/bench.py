@@ -17,6 +17,7 @@ from literate.build import Builder
 
 # "[softmax](../math-foundations/probability.py#softmax)"
 TOPIC_LINK = re.compile(r"\[([^\]]*)\]\([^)\s]*\.py(?:#[^)]*)?\)")
+ALL_BUT_THE_BOOK = ("execute", "markdown", "notebook", "tests", "pdf")
 GOALS = {
     "fresh, all forms": 40.0,
     "nothing to do": 1.0,
@@ -106,36 +107,48 @@ def bench(builder: Builder, sizes: tuple[int, int] = (42, 420)) -> str:
         edit(small, names[2], "Second change.")
         found["prose edit, with the book"] = run(small)
         copy_book(builder, large, sizes[1])
-        found["ten times the size: fresh, all forms"] = run(large)
-        found["ten times the size: nothing to do"] = run(large)
-    executed, plain = execution(builder)
+        # Without the one PDF: a book of 10,000 pages is not what anybody builds.
+        found["ten times the size: fresh, all but the book"] = run(large, *ALL_BUT_THE_BOOK)
+        found["ten times the size: nothing to do"] = run(large, *ALL_BUT_THE_BOOK)
+    executed, plain, tested = execution(builder)
     lines = [f"{'':<40}{'seconds':>9}{'goal':>7}{'CPU':>9}{'MB':>7}"]
     for name, one in found.items():
         goal = f"{GOALS[name]:.0f}" if name in GOALS else ""
         lines.append(
-            f"{name:<40}{one.seconds:>9.1f}{goal:>7}{one.cpu:>9.1f}{one.memory / 2**20:>7.0f}"
+            f"{name:<44}{one.seconds:>9.1f}{goal:>7}{one.cpu:>9.1f}{one.memory / 2**20:>7.0f}"
         )
-    lines.append(f"executing all topics: {executed:.1f} s of CPU; as plain scripts {plain:.1f} s")
+    lines.append(
+        f"executing all topics and their tests: {executed:.1f} s of CPU; as plain scripts"
+        f" {plain:.1f} s, with their tests called {tested:.1f} s"
+    )
     return "\n".join(lines)
 
 
-def execution(builder: Builder) -> tuple[float, float]:
-    """CPU seconds to execute all written topics: by the build, and by `python file`."""
+def execution(builder: Builder) -> tuple[float, float, float]:
+    """CPU seconds of all written topics: by the build, as scripts, as scripts with tests."""
     with tempfile.TemporaryDirectory(prefix="literate-bench-") as folder:
         root = Path(folder)
         names = copy_book(builder, root, len(builder.book().written()))
         run(root, "_index", "_references")
         executed = run(root, "execute=always", "execute").cpu
-        before = _children()
-        for name in names:
-            subprocess.run(
-                [sys.executable, str(root / paths.source(name))],
-                env={**os.environ, "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"},
-                stdout=subprocess.DEVNULL,
-                cwd=root,
-                check=True,
-            )
-        return executed, _children() - before
+        found = [executed]
+        for with_tests in (False, True):
+            before = _children()
+            for name in names:
+                _script(root, paths.source(name), with_tests)
+            found.append(_children() - before)
+        return found[0], found[1], found[2]
+
+
+def _script(root: Path, name: str, with_tests: bool) -> None:
+    """Run a topic's source as `python file` does, with calls of its tests or without."""
+    text = (root / name).read_text(encoding="utf-8")
+    calls = re.findall(r"^def (test_\w+)\(\)", text, re.M) if with_tests else []
+    script = root / "script.py"
+    script.write_text(text + "\n" + "".join(f"{call}()\n" for call in calls), encoding="utf-8")
+    environment = {**os.environ, "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(script)]
+    subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, cwd=root, check=True)
 
 
 def _children() -> float:

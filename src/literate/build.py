@@ -10,10 +10,11 @@ import importlib.resources
 import json
 import threading
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from literate import catalogue as catalogue_module
 from literate import (
     chapter,
     document,
@@ -26,7 +27,6 @@ from literate import (
     stored,
     validate,
 )
-from literate import catalogue as catalogue_module
 from literate.book import Book, Entry
 from literate.catalogue import Catalogue
 from literate.disk import BLANK_SEAL, Disk, digest, hand_edited, is_intact
@@ -37,6 +37,8 @@ from literate.stored import Stored
 from literate.topic import Topic
 
 INDEX = f"{paths.CACHE}/index.json"
+# Apart from the index, so that a change of prose alone leaves the index as it is.
+DIGESTS = f"{paths.CACHE}/index-digests.json"
 CITATIONS = f"{paths.CACHE}/references.json"
 
 # The modules that shape the PDF, besides the formulas and the template.
@@ -44,6 +46,11 @@ SETTERS = ("chapter", "common", "pandoc", "prose", "typeset", "typstrun")
 
 Written = dict[str, str]
 Progress = Callable[[str, int, int], None]
+
+
+@lru_cache(maxsize=16)  # each form of a topic asks for it, one after the other
+def _parsed(data: bytes, name: str, path: str) -> Topic:
+    return source.parse(source.decode(data, path), name, path)
 
 
 class Builder:
@@ -84,7 +91,7 @@ class Builder:
         if not self.disk.exists(path):
             what = f"{paths.CATALOGUE} lists {name}, which has no source"
             raise Trouble(Problem(path, 0, what, f"run `doit new {name}` or take it out"))
-        return source.parse(source.decode(self.disk.read_bytes(path), path), name, path)
+        return _parsed(self.disk.read_bytes(path), name, path)
 
     def book(self) -> Book:
         """The catalogue, all entries and all references, from the index."""
@@ -92,10 +99,8 @@ class Builder:
         key = digest(index, citations)
         with self._lock:
             if self._book is None or self._book[0] != key:
-                entries = {
-                    name: Entry.from_json(item["entry"])
-                    for name, item in json.loads(index).items()
-                }
+                items = json.loads(index).items()
+                entries = {name: Entry.from_json(item) for name, item in items}
                 references = {k: Reference(**v) for k, v in json.loads(citations).items()}
                 self._book = key, Book(self.catalogue, entries, references)
             return self._book[1]
@@ -139,23 +144,33 @@ class Builder:
 
     def index(self) -> Written:
         """What the topics need to know of each other. A broken topic keeps its old entry."""
-        old = json.loads(self.disk.read(INDEX)) if self.disk.exists(INDEX) else {}
+        old = self._json(INDEX)
+        digests, known = dict[str, str](), self._json(DIGESTS)
         new: dict[str, object] = {}
         for name in self.catalogue.topics:
             path = paths.source(name)
             data = self.disk.read_bytes(path) if self.disk.exists(path) else b""
-            key = digest(data)
-            if name in old and old[name]["digest"] == key:
+            digests[name] = digest(data)
+            if name in old and known.get(name) == digests[name]:
                 new[name] = old[name]
                 continue
             try:
-                entry = Entry.of(self.topic(name)).to_json()
+                new[name] = Entry.of(self.topic(name)).to_json()
             except (Trouble, SyntaxError):
                 fallback = Entry(name, name.split("/")[1], "", planned=True).to_json()
-                entry = old[name]["entry"] if name in old else fallback
-            new[name] = {"digest": key, "entry": entry}
+                new[name] = old.get(name, fallback)
+                digests[name] = ""  # look again next time
+        self.disk.write(DIGESTS, json.dumps(digests, indent=1))
         self.disk.write(INDEX, json.dumps(new, indent=1, ensure_ascii=False))
         return self.digests(INDEX)
+
+    def _json(self, name: str) -> dict[str, Any]:
+        """A file of the cache; empty if it is not there or not whole."""
+        try:
+            data: dict[str, Any] = json.loads(self.disk.read(name))
+        except (OSError, ValueError):
+            return {}
+        return data
 
     def readme(self) -> Written:
         text = self.disk.read("README.md") if self.disk.exists("README.md") else ""
@@ -259,8 +274,6 @@ class Builder:
             self.disk.write(files[1], set_.solutions)
             self.disk.write(kept, made.text)
         return self.digests(*files, *made.figures)
-
-
 
     def pdf(self, name: str) -> Written:
         """One topic as a PDF; not committed."""

@@ -87,8 +87,8 @@ class Disk:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
+            Path(temporary).chmod(0o644)
+            os.replace(temporary, path)  # noqa: PTH105 - the one call that makes it atomic
         except OSError as error:
             if temporary:
                 Path(temporary).unlink(missing_ok=True)

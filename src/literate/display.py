@@ -158,7 +158,7 @@ def _is_consequence(fail: Any) -> bool:
 def wait_for_turn(path: Path, out: IO[str]) -> IO[str]:
     """One build at a time: the second says so, and waits."""
     path.parent.mkdir(exist_ok=True)
-    lock = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - held until the build ends
+    lock = path.open("a+", encoding="utf-8")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

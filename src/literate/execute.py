@@ -62,7 +62,7 @@ def execute(
     style: str,
     stamp: str,
     warm_parent: kernels.WarmParent | None = None,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: Limits = Limits(),
     progress: Progress = lambda done, total: None,
 ) -> Executed:
     """Run all of `topic` in an empty folder. Raises `Trouble` where it fails."""

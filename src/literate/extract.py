@@ -187,5 +187,3 @@ def exercise_count(topic: Topic) -> int:
     from literate.book import headings
 
     return sum(words.startswith("Exercise ") for _, words in headings(topic))
-
-

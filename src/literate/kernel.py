@@ -1,8 +1,9 @@
 """The process in which a topic runs: an ipykernel with our limits and figure formats.
 
 `python -m literate.kernel FILE` starts one kernel. `python -m literate.kernel --warm
-PACKAGE …` imports the heavy ones of these packages once, then forks a kernel for each request on standard input;
-a forked kernel starts in a fifth of the time. Both ways run `serve`.
+PACKAGE …` imports the heavy ones of these packages once, then forks a kernel for each
+request on standard input; a forked kernel starts in a fifth of the time. Both ways run
+`serve`.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def seed() -> None:
         import numpy as np
     except ImportError:
         return
-    np.random.seed(0)  # noqa: NPY002 - the legacy one is the one that is forgotten
+    np.random.seed(0)
 
 
 def warm_up(packages: Sequence[str]) -> None:

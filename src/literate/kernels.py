@@ -84,8 +84,7 @@ class WarmParent:
 
 def _ipython_folder() -> str:
     """An empty profile: nobody's start-up files reach the book."""
-    folder = tempfile.mkdtemp(prefix="literate-ipython-")
-    return folder
+    return tempfile.mkdtemp(prefix="literate-ipython-")
 
 
 class ForkedProcess:

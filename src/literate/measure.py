@@ -74,7 +74,11 @@ def problems(topic: Topic, standards: Standards) -> Iterator[Problem]:
         what, todo = "the opening has no boxed equation", r"box the key equation with \boxed"
         yield Problem(topic.path, topic.cells[0].line, what, todo)
     text = "\n".join(cell.text for cell in topic.cells if cell.kind == "markdown")
-    for phrase in ("**What this means:**", "**What the code shows:**", "**The essential insight:**"):
+    for phrase in (
+        "**What this means:**",
+        "**What the code shows:**",
+        "**The essential insight:**",
+    ):
         if phrase not in text:
             yield Problem(topic.path, 0, f"{phrase} is nowhere", "add it, as the template has it")
     titles = [words for _, words in headings(topic)]

@@ -121,7 +121,9 @@ def listed(catalogue: str, part: str, stem: str) -> str:
     """The catalogue's text with `stem` at the end of `part`'s topics."""
     start = re.search(rf"^  - name: {re.escape(part)}$", catalogue, re.M)
     assert start, part
-    topics = re.compile(r"^    topics:(?: *\[(?P<flow>[^\]]*)\]|(?P<block>(?:\n      - .*)+))", re.M)
+    topics = re.compile(
+        r"^    topics:(?: *\[(?P<flow>[^\]]*)\]|(?P<block>(?:\n      - .*)+))", re.M
+    )
     match = topics.search(catalogue, start.end())
     assert match, part
     if match["flow"] is not None:

@@ -16,9 +16,7 @@ class PandocError(Exception):
 def run_pandoc(args: Sequence[str], text: str) -> tuple[str, str]:
     """pandoc's output for `text` on its standard input, and its warnings."""
     command = [_executable(), *args]
-    done = subprocess.run(
-        command, input=text.encode(), capture_output=True, check=False
-    )
+    done = subprocess.run(command, input=text.encode(), capture_output=True, check=False)
     warnings = done.stderr.decode(errors="replace").strip()
     if done.returncode:
         raise PandocError(warnings or f"exit code {done.returncode}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ CITED = re.compile(rf"(?P<prefix>[^@]*?)\s*-?@(?P<key>{KEY})(?P<suffix>.*)", re.
 NOT_IN_SLUG = re.compile(r"[^\w\- ]")
 
 
+@lru_cache(maxsize=512)  # every form, count and check of a cell asks for the same
 def scan(markdown: str) -> tuple[Segment, ...]:
     """All segments of a markdown cell, in order."""
     return tuple(_blocks(markdown.split("\n")))

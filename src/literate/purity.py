@@ -142,9 +142,9 @@ def _changed(
         targets: list[ast.expr] = []
         if isinstance(inner, ast.Assign | ast.Delete):
             targets = [t for t in inner.targets if isinstance(t, ast.Subscript | ast.Attribute)]
-        elif isinstance(inner, ast.AugAssign):
-            targets = [inner.target]
-        elif isinstance(inner, ast.For) and isinstance(inner.target, ast.Subscript):
+        elif isinstance(inner, ast.AugAssign) or (
+            isinstance(inner, ast.For) and isinstance(inner.target, ast.Subscript)
+        ):
             targets = [inner.target]
         names += [_base(target) for target in targets]
         if isinstance(inner, ast.Call):

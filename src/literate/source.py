@@ -107,8 +107,7 @@ def _front(commented: list[str], path: str) -> Front:
         names[key] = _strings(data.get(key), key, path, lines, problems)
     prerequisites = _prerequisites(data.get("prerequisites"), path, lines, problems)
     prerequisites = tuple(
-        replace(item, line=_line_of(item.topic, commented, item.line))
-        for item in prerequisites
+        replace(item, line=_line_of(item.topic, commented, item.line)) for item in prerequisites
     )
     seconds = data.get("seconds")
     if seconds is not None and not (isinstance(seconds, int) and seconds > 0):

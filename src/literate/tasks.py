@@ -250,7 +250,7 @@ class Tasks:
                 print(text, file=sys.__stdout__, flush=True)
             return None
 
-        action = (_taking(run, *named), [], {}) if named else run
+        action: Any = (_taking(run, *named), [], {}) if named else run
         return {"actions": [action], "io": UNCAPTURED, "task_dep": ["_index", "_references"]}
 
 

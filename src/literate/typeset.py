@@ -128,9 +128,7 @@ def topic_pdf(
             f"#show: topic.with({_metadata(chapter.title, author, keywords)})\n",
             f"#include {quote('/' + chapter.main)}\n",
             *_topic_solutions(chapter, root),
-            f"#references(bibliography({_bibliography(bibliography)}))\n"
-            if cited
-            else "",
+            f"#references(bibliography({_bibliography(bibliography)}))\n" if cited else "",
         ]
     )
     return compile_pdf(source, root, paths.source(chapter.name), _sources((chapter,)))
@@ -148,9 +146,7 @@ def book_pdf(book: Book, *, root: Path, bibliography: str, keywords: str = "") -
             *(f"#plain-chapter(include {quote('/' + c.main)})\n" for c in book.front),
             *_parts(book),
             *_book_solutions(book, root),
-            f"#plain-chapter(bibliography({_bibliography(bibliography)}))\n"
-            if cited
-            else "",
+            f"#plain-chapter(bibliography({_bibliography(bibliography)}))\n" if cited else "",
         ]
     )
     return compile_pdf(source, root, paths.BOOK_PDF, _sources(chapters))
@@ -229,9 +225,7 @@ def _text(root: Path, path: str) -> str:
     return (root / path).read_text(encoding="utf-8") if path else ""
 
 
-def check_citations(
-    chapters: tuple[Chapter, ...], root: Path, bibliography: str
-) -> bool:
+def check_citations(chapters: tuple[Chapter, ...], root: Path, bibliography: str) -> bool:
     """Whether the chapters cite anything; an unknown key is a problem."""
     texts = {c: _text(root, c.main) + _text(root, c.solutions) for c in chapters}
     cited = {chapter: set(CITED.findall(text)) for chapter, text in texts.items()}

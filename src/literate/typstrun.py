@@ -38,9 +38,7 @@ def compile_pdf(
     otherwise. The standard PDF/UA costs nothing and makes typst refuse what would
     print as an empty box: a character that no font has.
     """
-    compiler = typst.Compiler(
-        root=str(root), font_paths=_fonts(), package_path=str(PACKAGES)
-    )
+    compiler = typst.Compiler(root=str(root), font_paths=_fonts(), package_path=str(PACKAGES))
     try:
         pdf, warnings = compiler.compile_with_warnings(
             source.encode(), format="pdf", pdf_standards="ua-1", timestamp=0
@@ -78,7 +76,4 @@ def explain(
 def _by_prefix(sources: Mapping[str, str]) -> dict[str, str]:
     """src/topics/transformers/attention.py by transformers-attention, and so on."""
     names = {source: source.removeprefix("src/topics/") for source in sources.values()}
-    return {
-        name.removesuffix(".py").replace("/", "-"): source
-        for source, name in names.items()
-    }
+    return {name.removesuffix(".py").replace("/", "-"): source for source, name in names.items()}

@@ -259,9 +259,7 @@ def test_two_builds_take_turns(book: SmallBook) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.write("4711")
         lock.flush()
-        second = subprocess.Popen(
-            book.command(), cwd=book.root, stdout=subprocess.PIPE, text=True
-        )
+        second = subprocess.Popen(book.command(), cwd=book.root, stdout=subprocess.PIPE, text=True)
         assert second.stdout
         assert second.stdout.readline() == (
             "another build (process 4711) is at work here; waiting for it to end\n"
@@ -272,8 +270,7 @@ def test_two_builds_take_turns(book: SmallBook) -> None:
 
 def test_two_builds_at_once_end_well(book: SmallBook, built: dict[str, bytes]) -> None:
     both = [
-        subprocess.Popen(book.command(), cwd=book.root, stdout=subprocess.DEVNULL)
-        for _ in range(2)
+        subprocess.Popen(book.command(), cwd=book.root, stdout=subprocess.DEVNULL) for _ in range(2)
     ]
     assert [process.wait(timeout=200) for process in both] == [0, 0]
     assert book.outputs() == built

@@ -101,8 +101,7 @@ def test_cell_that_never_ends(warm: kernels.WarmParent) -> None:
 def test_cell_that_kills_its_kernel(warm: kernels.WarmParent) -> None:
     body = "# %%\nimport os\n\nos.kill(os.getpid(), 9)\n"
     expected = (
-        f"{PATH}:11: the cell ended its kernel"
-        " — find what exits, crashes or exhausts memory there"
+        f"{PATH}:11: the cell ended its kernel — find what exits, crashes or exhausts memory there"
     )
     assert complaint(body, warm) == expected
     assert complaint(body, None) == expected
@@ -121,9 +120,7 @@ def test_cell_that_prints_too_much(warm: kernels.WarmParent) -> None:
 
 
 def test_cell_that_reads_standard_input(warm: kernels.WarmParent) -> None:
-    expected = (
-        f"{PATH}:11: the cell reads standard input — a topic runs unattended: use a constant"
-    )
+    expected = f"{PATH}:11: the cell reads standard input — a topic runs unattended: use a constant"
     assert complaint('# %%\nname = input("Name? ")\n', warm) == expected
 
 

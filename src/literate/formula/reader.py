@@ -46,9 +46,7 @@ def inner(atoms: Iterable[Atom]) -> str:
 class Reader(Scanner):
     """Reads a formula from left to right."""
 
-    def __init__(
-        self, tex: str, structures: Mapping[str, Callable[[Reader, str], Atom]]
-    ) -> None:
+    def __init__(self, tex: str, structures: Mapping[str, Callable[[Reader, str], Atom]]) -> None:
         super().__init__(tex)
         self.structures = structures
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 COMMAND = re.compile(r"\\([A-Za-z]+|.)", re.S)
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """A formula that cannot be set: `what` is wrong, and what `todo` about it."""
 
     def __init__(self, what: str, todo: str) -> None:
