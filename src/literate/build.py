@@ -30,7 +30,7 @@ from literate import (
 from literate.book import Book, Entry
 from literate.catalogue import Catalogue
 from literate.disk import BLANK_SEAL, Disk, digest, hand_edited, is_intact
-from literate.execute import Limits
+from literate.limits import Limits
 from literate.problem import Problem, Trouble, raise_all
 from literate.references import Reference
 from literate.stored import Stored

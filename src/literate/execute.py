@@ -14,22 +14,12 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from literate import kernels, plan
+from literate.limits import GIGABYTE, Limits
 from literate.problem import Problem, Trouble, raise_all
 from literate.stored import ANSI, Stored
 from literate.topic import Topic
 
 Progress = Callable[[int, int], None]
-GIGABYTE = 2**30
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one topic may use. `patience` times its budget is the time for one cell."""
-
-    patience: int = 15
-    memory: int = 16 * GIGABYTE  # address space: torch alone maps several
-    output: int = 2_000_000  # characters of text from one cell
-    start: int = 120  # seconds for a kernel to answer
 
 
 @dataclass(frozen=True)
@@ -62,7 +52,7 @@ def execute(
     style: str,
     stamp: str,
     warm_parent: kernels.WarmParent | None = None,
-    limits: Limits = Limits(),
+    limits: Limits = Limits(),  # noqa: B008 - frozen
     progress: Progress = lambda done, total: None,
 ) -> Executed:
     """Run all of `topic` in an empty folder. Raises `Trouble` where it fails."""

@@ -99,7 +99,15 @@ def test_f_keeps_the_shape():
 '''
 
 
-def new(builder: Builder, name: str) -> str:
+def new(builder: Builder, names: list[str]) -> str:
+    """Make each of `names`, and say what to do next."""
+    if not names:
+        todo = "write `doit new part/topic`"
+        raise Trouble(Problem("doit new", 0, "no topic is named", todo))
+    return "\n".join(_new(builder, name) for name in names)
+
+
+def _new(builder: Builder, name: str) -> str:
     """Write the source of `name` and list it at the end of its part."""
     source.check_name(name, name)
     part, stem = name.split("/")

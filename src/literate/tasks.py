@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from doit import get_var
 from doit.exceptions import TaskFailed
 from doit.tools import config_changed
 
-from literate import bench, check, display, new, paths, report, state, verify, watch
+from literate import display, paths, state
 from literate.build import CITATIONS, INDEX, Builder, Written
 from literate.catalogue import Catalogue
 from literate.disk import digest
@@ -207,41 +208,40 @@ class Tasks:
     def task_check(self) -> Iterator[Task]:
         """prove without executing that every committed form is sound and in step"""
         for name in self.written:
-            yield {"name": name, **self.command(check.check_topic, name)}
-        yield {"name": "book", **self.command(check.check_book)}
+            yield {"name": name, **self.command("check:check_topic", name)}
+        yield {"name": "book", **self.command("check:check_book")}
 
     def task_verify(self) -> Iterator[Task]:
         """execute everything afresh and compare with the stored outputs by meaning"""
         for name in self.written:
-            yield {"name": name, **self.command(verify.verify, name)}
+            yield {"name": name, **self.command("verify:verify", name)}
 
     def task_report(self) -> Task:
         """say in figures what each topic holds"""
-        return self.command(report.report)
+        return self.command("report:report")
 
     def task_new(self) -> Task:
         """make a topic from the template: doit new part/topic"""
-
-        def make(builder: Builder, names: list[str]) -> str:
-            if not names:
-                todo = "write `doit new part/topic`"
-                raise Trouble(Problem("doit new", 0, "no topic is named", todo))
-            return "\n".join(new.new(builder, name) for name in names)
-
-        return {**self.command(make, names=[]), "task_dep": [], "pos_arg": "names"}
+        command = self.command("new:new", names=[])
+        return {**command, "task_dep": [], "pos_arg": "names"}
 
     def task_watch(self) -> Task:
         """show topics in the browser, rebuilt on save (stop with Ctrl-C)"""
-        return self.command(watch.watch)
+        return self.command("watch:watch")
 
     def task_bench(self) -> Task:
         """measure the build's speed, here and on a book of ten times the size"""
-        return self.command(bench.bench)
+        return self.command("bench:bench")
 
-    def command(self, method: Callable[..., str | None], *arguments: str, **named: Any) -> Task:
-        """A task that always runs, and prints what `method` says."""
+    def command(self, place: str, *arguments: str, **named: Any) -> Task:
+        """A task that always runs `module:function` and prints what it says.
+
+        The module is imported when it runs: most builds need none of them.
+        """
 
         def run(**given: Any) -> Any:
+            module, _, function = place.partition(":")
+            method = getattr(importlib.import_module(f"literate.{module}"), function)
             try:
                 text = method(self.builder, *arguments, **given)
             except Trouble as trouble:
@@ -250,13 +250,12 @@ class Tasks:
                 print(text, file=sys.__stdout__, flush=True)
             return None
 
-        action: Any = (_taking(run, *named), [], {}) if named else run
+        action: Any = (_taking(run), [], {}) if named else run
         return {"actions": [action], "io": UNCAPTURED, "task_dep": ["_index", "_references"]}
 
 
-def _taking(run: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """`run` as a function with the one parameter that doit is to fill."""
-    assert name == "names"
+def _taking(run: Callable[..., Any]) -> Callable[..., Any]:
+    """`run` as a function with the one parameter that doit fills: the words given."""
 
     def taking(names: list[str]) -> Any:
         return run(names=names)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from literate import execute, kernels, source
-from literate.execute import GIGABYTE, Limits
+from literate.limits import GIGABYTE, Limits
 from literate.problem import Trouble
 
 STYLE = (Path(__file__).parents[2] / "src/literate/book.mplstyle").read_text()
