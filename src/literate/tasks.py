@@ -216,6 +216,11 @@ class Tasks:
         for name in self.written:
             yield {"name": name, **self.command("verify:verify", name)}
 
+    def task_mutants(self) -> Task:
+        """seed bugs into the tested definitions and see how many the tests notice"""
+        command = [sys.executable, "tests/mutants.py"]
+        return {"actions": [command], "verbosity": 2, "uptodate": [False]}
+
     def task_report(self) -> Task:
         """say in figures what each topic holds"""
         return self.command("report:report")
