@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import zlib
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +13,7 @@ from literate import measure, paths
 from literate.build import Builder
 
 FILE = f"{paths.CACHE}/report.json"
+STREAM = re.compile(rb"stream\r?\n(.*?)\r?\nendstream", re.S)
 PAGE = re.compile(rb"/Type\s*/Page\b(?!s)")
 COLUMNS = (
     "words", "code_cells", "formulas", "figures", "citations", "exercises", "tests", "links",
@@ -35,10 +38,15 @@ def rows(builder: Builder) -> dict[str, dict[str, Any]]:
 
 
 def _pages(builder: Builder, name: str) -> int | None:
-    """Pages of the topic's PDF, as typst writes them uncompressed or not at all."""
+    """Pages of the topic's PDF, if it is built; the objects stand in compressed streams."""
     if not builder.disk.exists(paths.pdf(name)):
         return None
-    return len(PAGE.findall(builder.disk.read_bytes(paths.pdf(name)))) or None
+    data = builder.disk.read_bytes(paths.pdf(name))
+    parts = [data]
+    for stream in STREAM.findall(data):
+        with contextlib.suppress(zlib.error):
+            parts.append(zlib.decompress(stream))
+    return sum(len(PAGE.findall(part)) for part in parts) or None
 
 
 def table(found: dict[str, dict[str, Any]]) -> str:

@@ -221,6 +221,11 @@ class Tasks:
         command = [sys.executable, "tests/mutants.py"]
         return {"actions": [command], "verbosity": 2, "uptodate": [False]}
 
+    def task_readers(self) -> Task:
+        """run each document's code and each notebook alone, offline, in an empty folder"""
+        command = [sys.executable, "-m", "pytest", "-v", "tests/readers.py"]
+        return {"actions": [command], "verbosity": 2, "uptodate": [False]}
+
     def task_report(self) -> Task:
         """say in figures what each topic holds"""
         return self.command("report:report")
