@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import sys
 import threading
 import time
@@ -42,6 +43,7 @@ class Reporter:
     def initialize(self, tasks: dict[str, Any], selected_tasks: list[str]) -> None:
         self._lock = wait_for_turn(Path(paths.CACHE) / "lock", self.out)
         self.total = len(needed(tasks, selected_tasks))
+        signal.signal(signal.SIGINT, self._interrupted)
         if self.live:
             self._ticker = threading.Thread(target=self._tick, daemon=True)
             self._ticker.start()
@@ -91,7 +93,7 @@ class Reporter:
         if self.failed:
             count = len(self.failed)
             self._line(f"{count} failed, {self.worked} done, {seconds:.1f} s", error=True)
-            if count > 1 or self.live:
+            if count > 1:  # together once more, at the end of the log
                 for _, text in self.failed:
                     self._line(text.split("\n")[0], error=True)
         else:
@@ -99,6 +101,11 @@ class Reporter:
             self._line(f"{what}, {seconds:.1f} s")
         if self._lock:
             self._lock.close()
+
+    def _interrupted(self, *_: object) -> None:
+        """Ctrl-C: end at once. Every finished task is kept, every file is whole."""
+        self._line("interrupted; what is done is kept")
+        os._exit(130)
 
     # Drawing
 

@@ -128,12 +128,9 @@ def watch(builder: Builder, port: int = PORT, browser: bool = True) -> None:
     print(f"watching src/topics; see {url} (stop with Ctrl-C)", flush=True)
     if browser:
         webbrowser.open(url)
-    try:
-        while True:
-            time.sleep(POLL)
-            for name in watcher.changed():
-                started = time.monotonic()
-                watcher.rebuild(name)
-                print(f"{name}: {time.monotonic() - started:.1f} s", flush=True)
-    except KeyboardInterrupt:
-        server.shutdown()
+    while True:
+        time.sleep(POLL)
+        for name in watcher.changed():
+            started = time.monotonic()
+            watcher.rebuild(name)
+            print(f"{name}: {time.monotonic() - started:.1f} s", flush=True)
