@@ -26,13 +26,15 @@ def render(topic: Topic, stored: Stored, book: Book, style: str) -> str:
     writer = _Writer(topic, book, here)
     values, outputs = iter(stored.values), iter(stored.outputs)
     cells = [_markdown("header", writer.header())]
-    if uses_matplotlib(topic):
-        cells.append(_code("style", style_cell(style), [], {}))
     exercises = common.exercise_of(topic)
-    opened = False
+    opened, styled = False, not uses_matplotlib(topic)
     for index, cell in enumerate(topic.cells):
         name = f"cell-{index:03}"
         if cell.kind == "code":
+            if not styled:  # before the first code, folded away
+                styled = True
+                folded = {"jupyter": {"source_hidden": True}}
+                cells.append(_code("style", style_cell(style), [], folded))
             stored_outputs = [dict(output) for output in next(outputs, ())]
             code = code_of(cell, is_check=index in exercises)
             with_alt = [_described(output, cell) for output in stored_outputs]
@@ -102,7 +104,10 @@ def style_cell(style: str) -> str:
         "# The book's plot style; nothing below depends on it.",
         "import matplotlib.pyplot as plt",
         "",
-        f'plt.rcParams["axes.prop_cycle"] = plt.cycler(color={json.dumps(colours)})',
+        "colors = [",
+        *(f"    {json.dumps(colour)}," for colour in colours),
+        "]",
+        'plt.rcParams["axes.prop_cycle"] = plt.cycler(color=colors)',
         "plt.rcParams.update({",
         *(f"    {json.dumps(key)}: {_literal(value)}," for key, value in settings.items()),
         "})",
