@@ -1188,9 +1188,9 @@ def test_three_failures_are_real_and_their_fixes_work():
 
 
 # %% [markdown]
+# ### Conventions and common confusions
+#
 # > [!NOTE]
-# > **Conventions and common confusions**
-# >
 # > - *Rows or columns.* This book keeps examples in rows: $Y = XW + b$, $dW = X^\top dY$. Texts with
 # >   column vectors write $y = Wx + b$ and $dW = \delta x^\top$. PyTorch's `nn.Linear` stores the
 # >   transpose, shape (out, in).
