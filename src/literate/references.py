@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ LISTED = re.compile(
 CSL = Path(__file__).parent / "typst/packages/local/literate/1.0.0/references.csl"
 # citeproc's mark around words that keep their case
 SPAN = re.compile(r"</?span[^>]*>")
+# A title on one line; double braces make citeproc keep its capitals, as the PDF does.
+TITLE = re.compile(r"^(\s*(?:title|booktitle|journal)\s*=\s*)\{(.*)\}(?=,?\s*$)", re.M)
 URL = re.compile(r"<(https?://[^>]+)>")
 
 
@@ -59,14 +62,18 @@ def format_references(bibliography: Path) -> dict[str, Reference]:
     """All entries as the documents cite and list them, by key, sorted by author."""
     from literate.pandoc import run_pandoc  # only this function needs pandoc
 
-    names = sorted(keys(bibliography.read_text(encoding="utf-8")))
+    source = bibliography.read_text(encoding="utf-8")
+    names = sorted(keys(source))
     if not names:
         return {}
     # A separate paragraph for each form of each key; nothing else is in the text.
     text = "\n\n".join(f"[@{key}]\n\n@{key}" for key in names)
     arguments = ["-f", "markdown", "-t", "gfm", "--wrap=none", "--citeproc"]
-    style = [f"--csl={CSL}", f"--bibliography={bibliography}"]
-    output, _ = run_pandoc([*arguments, *style], text)
+    with tempfile.TemporaryDirectory(prefix="literate-") as folder:
+        kept = Path(folder) / "references.bib"
+        kept.write_text(TITLE.sub(r"\1{{\2}}", source), encoding="utf-8")
+        style = [f"--csl={CSL}", f"--bibliography={kept}"]
+        output, _ = run_pandoc([*arguments, *style], text)
     output = SPAN.sub("", output)
     body, _, listed = output.partition('<div id="refs"')
     paragraphs = [paragraph.strip() for paragraph in body.strip().split("\n\n")]
