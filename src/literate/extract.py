@@ -51,7 +51,7 @@ def extract(topic: Topic) -> Extracted:
     for statement in statements:
         for name in statement.binds:
             by_name.setdefault(name, []).append(statement)
-    changes = purity.changes(topic.path, [(s.node, s.line) for s in statements])
+    changes = purity.changes([(s.node, s.line) for s in statements])
     wanted: dict[int, Statement] = {}
     # Names still to be looked at, each with the test that asked for it.
     queue = [(name, test) for test in tests for name in sorted(test.needs)]
@@ -180,10 +180,3 @@ def module(topic: Topic, extracted: Extracted, blank_seal: str) -> str:
         for item in (*extracted.definitions, *extracted.tests)
     ]
     return "\n\n".join(parts) + "\n\n\n" + "\n\n\n".join(blocks) + "\n"
-
-
-def exercise_count(topic: Topic) -> int:
-    """Exercises are headings that say so, whatever form their answer has."""
-    from literate.book import headings
-
-    return sum(words.startswith("Exercise ") for _, words in headings(topic))

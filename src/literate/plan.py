@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from literate import common, notebook
@@ -32,7 +32,6 @@ class Step:
     lines: tuple[int, ...]
     kind: str  # "cell", "solution", "values", "style" or "usage"
     cell: int = -1  # index of the topic's cell
-    note: str = field(default="")
 
     def source_line(self, line: int) -> int:
         return self.lines[min(max(line, 1), len(self.lines)) - 1]

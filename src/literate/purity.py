@@ -89,7 +89,7 @@ def is_pure(node: ast.expr) -> bool:
     return True
 
 
-def changes(path: str, statements: Iterable[tuple[ast.stmt, int]]) -> dict[str, list[int]]:
+def changes(statements: Iterable[tuple[ast.stmt, int]]) -> dict[str, list[int]]:
     """The lines at which each module-level name's value is changed in place."""
     listed = list(statements)
     mutators = {
