@@ -276,6 +276,7 @@ def softmax(scores: np.ndarray) -> np.ndarray:
 
 
 # %%
+#| chunk: log_softmax
 def log_sum_exp(s: np.ndarray) -> np.ndarray:
     """log(sum(exp(s))) over the last axis, which is kept with length 1."""
     top = s.max(axis=-1, keepdims=True, initial=-np.inf)
@@ -289,6 +290,7 @@ def log_softmax(s: np.ndarray) -> np.ndarray:
     return s - log_sum_exp(s)
 
 
+# %%
 s = np.array([np.log(6), np.log(3), 0.0])
 assert np.allclose(softmax(s), [0.6, 0.3, 0.1])
 assert np.allclose(softmax(s + 1000), softmax(s))

@@ -430,16 +430,18 @@ def test_attention_batched_matches_torch():
 # softmax is zero over zero. Here such a row gets weights of zero.
 
 # %%
-def masked_softmax(scores: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """Softmax along the last axis over the entries where `mask` is True."""
+#| chunk: masked_softmax
+def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+    """Softmax over the allowed keys of each row; a row that allows none gives zeros."""
     if mask is not None:
         scores = np.where(mask, scores, -np.inf)
     top = scores.max(axis=-1, keepdims=True, initial=-np.inf)
-    exps = np.exp(scores - np.where(np.isfinite(top), top, 0.0))
+    exps = np.exp(scores - np.where(top == -np.inf, 0.0, top))
     total = exps.sum(axis=-1, keepdims=True)
-    return exps / np.where(total > 0, total, 1.0)  # a row with no key stays at zero
+    return exps / np.where(total == 0.0, 1.0, total)
 
 
+# %%
 def attention(
     Q: np.ndarray, K: np.ndarray, V: np.ndarray, mask: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:

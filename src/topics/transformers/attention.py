@@ -260,6 +260,7 @@ def test_softmax_is_stable_and_shift_invariant():
 
 
 # %%
+#| chunk: masked_softmax
 def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """Softmax over the allowed keys of each row; a row that allows none gives zeros."""
     if mask is not None:
@@ -270,6 +271,7 @@ def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.nda
     return exps / np.where(total == 0.0, 1.0, total)
 
 
+# %%
 def attention_forward(
     Q: np.ndarray,
     K: np.ndarray,

@@ -37,6 +37,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 
+# %%
+#| chunk: masked_softmax
 def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """Softmax over the allowed keys of each row; a row that allows none gives zeros."""
     if mask is not None:
@@ -47,6 +49,7 @@ def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.nda
     return exps / np.where(total == 0.0, 1.0, total)
 
 
+# %%
 rng = np.random.default_rng(0)
 X = rng.normal(size=(200, 12, 64))  # 200 sequences of 12 tokens, width 64
 A = masked_softmax(X @ X.swapaxes(-1, -2) / np.sqrt(64))

@@ -47,6 +47,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 
+# %%
+#| chunk: masked_softmax
 def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """Softmax over the allowed keys of each row; a row that allows none gives zeros."""
     if mask is not None:
@@ -57,6 +59,7 @@ def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.nda
     return exps / np.where(total == 0.0, 1.0, total)
 
 
+# %%
 def rms_norm(x: np.ndarray, g: np.ndarray | float = 1.0, eps: float = 1e-5) -> np.ndarray:
     """Each token of x (..., d) divided by its root mean square, times gains g (d,)."""
     return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + eps) * g

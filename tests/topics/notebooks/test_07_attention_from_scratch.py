@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/07-attention-from-scratch.py: edit that file, then run doit. digest:c982365c0a8b98cf
+# Generated from src/topics/notebooks/07-attention-from-scratch.py: edit that file, then run doit. digest:bc13fdb67cc7da5d
 
 """Tests of notebooks/07-attention-from-scratch: Attention from scratch."""
 
@@ -96,18 +96,18 @@ def merge_heads(X: np.ndarray) -> np.ndarray:
     return X.reshape(*X.shape[:-2], -1)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:433
-def masked_softmax(scores: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """Softmax along the last axis over the entries where `mask` is True."""
+# src/topics/notebooks/07-attention-from-scratch.py:434
+def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+    """Softmax over the allowed keys of each row; a row that allows none gives zeros."""
     if mask is not None:
         scores = np.where(mask, scores, -np.inf)
     top = scores.max(axis=-1, keepdims=True, initial=-np.inf)
-    exps = np.exp(scores - np.where(np.isfinite(top), top, 0.0))
+    exps = np.exp(scores - np.where(top == -np.inf, 0.0, top))
     total = exps.sum(axis=-1, keepdims=True)
-    return exps / np.where(total > 0, total, 1.0)  # a row with no key stays at zero
+    return exps / np.where(total == 0.0, 1.0, total)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:443
+# src/topics/notebooks/07-attention-from-scratch.py:445
 def attention(
     Q: np.ndarray, K: np.ndarray, V: np.ndarray, mask: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -119,20 +119,20 @@ def attention(
     return A @ V, A
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:454
+# src/topics/notebooks/07-attention-from-scratch.py:456
 def causal_mask(n: int, m: int) -> np.ndarray:
     """(n, m): the last query sees all keys, each earlier one sees one key fewer."""
     return np.tril(np.ones((n, m), dtype=bool), k=m - n)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:575
+# src/topics/notebooks/07-attention-from-scratch.py:577
 def window_mask(T: int, w: int) -> np.ndarray:
     """(T, T) truth values: query i sees keys i - w + 1 to i."""
     i, j = np.arange(T)[:, None], np.arange(T)[None, :]
     return (j <= i) & (j > i - w)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:601
+# src/topics/notebooks/07-attention-from-scratch.py:603
 def hidden_weights(
     attend: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
     Q: np.ndarray,
@@ -142,7 +142,7 @@ def hidden_weights(
     return attend(Q, K, np.eye(len(K)))
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:635
+# src/topics/notebooks/07-attention-from-scratch.py:637
 def grouped_attention(Q: np.ndarray, K: np.ndarray, V: np.ndarray) -> np.ndarray:
     """Q (B, H, n, d_k), K (B, G, m, d_k), V (B, G, m, d_v) to (B, H, n, d_v)."""
     (B, H, n, d_k), G = Q.shape, K.shape[1]
@@ -151,13 +151,13 @@ def grouped_attention(Q: np.ndarray, K: np.ndarray, V: np.ndarray) -> np.ndarray
     return O.reshape(B, H, n, V.shape[-1])
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:678
+# src/topics/notebooks/07-attention-from-scratch.py:680
 def entropy(A: np.ndarray) -> np.ndarray:
     """Entropy in nats of each row of weights A (..., m), to (...)."""
     return -(A * np.log(np.where(A > 0, A, 1.0))).sum(axis=-1)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:759
+# src/topics/notebooks/07-attention-from-scratch.py:761
 def attention_backward(
     dO: np.ndarray, Q: np.ndarray, K: np.ndarray, V: np.ndarray, A: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -168,7 +168,7 @@ def attention_backward(
     return dS @ K, dS.swapaxes(-1, -2) @ Q, dV
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:769
+# src/topics/notebooks/07-attention-from-scratch.py:771
 def numerical_gradient(f: Callable[[], float], X: np.ndarray) -> np.ndarray:
     """Central differences of f() by each entry of X, which is changed in place."""
     gradient = np.zeros_like(X)
@@ -182,7 +182,7 @@ def numerical_gradient(f: Callable[[], float], X: np.ndarray) -> np.ndarray:
     return gradient
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:828
+# src/topics/notebooks/07-attention-from-scratch.py:830
 def scale_gradient(
     dO: np.ndarray, Q: np.ndarray, K: np.ndarray, V: np.ndarray, c: float
 ) -> float:
@@ -193,7 +193,7 @@ def scale_gradient(
     return float((dS * (Q @ K.T)).sum())
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:876
+# src/topics/notebooks/07-attention-from-scratch.py:878
 def predict(
     params: dict[str, np.ndarray], X_q: np.ndarray, X_m: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -201,7 +201,7 @@ def predict(
     return attention(X_q @ params["W_q"], X_m @ params["W_k"], X_m @ params["W_v"])
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:883
+# src/topics/notebooks/07-attention-from-scratch.py:885
 def loss_and_gradients(
     params: dict[str, np.ndarray], X_q: np.ndarray, X_m: np.ndarray, y: np.ndarray
 ) -> tuple[float, dict[str, np.ndarray]]:
@@ -219,7 +219,7 @@ def loss_and_gradients(
     }
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:938
+# src/topics/notebooks/07-attention-from-scratch.py:940
 def train(
     draw: Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]],
     d_k: int = 8,
@@ -246,7 +246,7 @@ def train(
     return params, losses
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:964
+# src/topics/notebooks/07-attention-from-scratch.py:966
 def accuracy(
     params: dict[str, np.ndarray], X_q: np.ndarray, X_m: np.ndarray, y: np.ndarray
 ) -> float:
@@ -254,14 +254,14 @@ def accuracy(
     return float((predict(params, X_q, X_m)[0].argmax(axis=-1) == y).mean())
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:1116
+# src/topics/notebooks/07-attention-from-scratch.py:1118
 def recall_accuracy(d_k: int, seed: int = 0) -> float:
     """Accuracy on 500 fresh memories after 400 steps of training at this d_k."""
     params, _ = train(draw_recall, d_k=d_k, steps=400, seed=seed)
     return accuracy(params, *draw_recall(np.random.default_rng(1000), batch=500))
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:1168
+# src/topics/notebooks/07-attention-from-scratch.py:1170
 def draw_reverse(
     rng: np.random.Generator, positions: bool, batch: int = 64, T: int = 8
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -342,7 +342,7 @@ def test_attention_batched_matches_torch():
         np.testing.assert_allclose(attention_batched(Q, K, V), expected, atol=1e-12)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:519
+# src/topics/notebooks/07-attention-from-scratch.py:521
 def test_attention_matches_torch():
     rng = np.random.default_rng(3)
     for _ in range(25):
@@ -360,7 +360,7 @@ def test_attention_matches_torch():
     assert O.shape == (2, 4) and (O == 0).all() and A.shape == (2, 0)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:536
+# src/topics/notebooks/07-attention-from-scratch.py:538
 def test_causal_mask():
     rng = np.random.default_rng(4)
     for T in range(1, 8):
@@ -375,7 +375,7 @@ def test_causal_mask():
         np.testing.assert_allclose(other[0], V[0], atol=1e-14)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:550
+# src/topics/notebooks/07-attention-from-scratch.py:552
 def test_heads_and_padding_match_multihead_attention():
     rng = np.random.default_rng(5)
     for _ in range(20):
@@ -394,7 +394,7 @@ def test_heads_and_padding_match_multihead_attention():
         np.testing.assert_allclose(O, expected.detach().numpy(), atol=1e-12)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:584
+# src/topics/notebooks/07-attention-from-scratch.py:586
 def test_window_mask():
     for T in range(1, 8):
         for w in range(1, T + 1):
@@ -405,7 +405,7 @@ def test_window_mask():
         np.testing.assert_array_equal(window_mask(T, T), causal_mask(T, T))
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:613
+# src/topics/notebooks/07-attention-from-scratch.py:615
 def test_hidden_weights():
     def library(Q: np.ndarray, K: np.ndarray, V: np.ndarray) -> np.ndarray:
         tensors = map(torch.from_numpy, (Q, K, V))
@@ -419,7 +419,7 @@ def test_hidden_weights():
         np.testing.assert_allclose(hidden_weights(library, Q, K), expected, atol=1e-12)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:646
+# src/topics/notebooks/07-attention-from-scratch.py:648
 def test_grouped_attention():
     rng = np.random.default_rng(6)
     for _ in range(20):
@@ -431,7 +431,7 @@ def test_grouped_attention():
         np.testing.assert_allclose(grouped_attention(Q, K, V), expected, atol=1e-12)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:725
+# src/topics/notebooks/07-attention-from-scratch.py:727
 def test_entropy_matches_torch():
     rng = np.random.default_rng(6)
     for _ in range(20):
@@ -441,7 +441,7 @@ def test_entropy_matches_torch():
     assert entropy(np.array([0.0, 1.0, 0.0])) == 0
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:798
+# src/topics/notebooks/07-attention-from-scratch.py:800
 def test_numerical_gradient():
     X = np.random.default_rng(7).normal(size=(2, 3))
     kept = X.copy()
@@ -449,7 +449,7 @@ def test_numerical_gradient():
     np.testing.assert_array_equal(X, kept)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:805
+# src/topics/notebooks/07-attention-from-scratch.py:807
 def test_attention_backward_matches_autograd():
     rng = np.random.default_rng(7)
     for _ in range(20):
@@ -466,7 +466,7 @@ def test_attention_backward_matches_autograd():
             np.testing.assert_allclose(dX, tensor.grad.numpy(), atol=1e-12)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:841
+# src/topics/notebooks/07-attention-from-scratch.py:843
 def test_scale_gradient():
     rng = np.random.default_rng(8)
     for _ in range(20):
@@ -479,7 +479,7 @@ def test_scale_gradient():
         assert abs(scale_gradient(dO, Q, K, V, c.item()) - c.grad.item()) < 1e-10
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:916
+# src/topics/notebooks/07-attention-from-scratch.py:918
 def test_loss_and_gradients_match_autograd():
     rng = np.random.default_rng(9)
     for _ in range(20):
@@ -501,7 +501,7 @@ def test_loss_and_gradients_match_autograd():
             np.testing.assert_allclose(gradient, W[name].grad.numpy(), atol=1e-12)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:972
+# src/topics/notebooks/07-attention-from-scratch.py:974
 def test_the_baseline_averages():
     params, losses = train(draw_recall, d_k=3, steps=5, average=True)
     X_q, X_m, y = draw_recall(np.random.default_rng(12), batch=4, m=6, n=3)
@@ -514,13 +514,13 @@ def test_the_baseline_averages():
     assert abs(accuracy(params, X_q, X_m, y) - np.mean(hits)) < 1e-12
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:1125
+# src/topics/notebooks/07-attention-from-scratch.py:1127
 def test_recall_accuracy():
     one, two, three = (recall_accuracy(d_k) for d_k in (1, 2, 3))
     assert 0.32 < one < 0.6 < two < 0.95 < three
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:1180
+# src/topics/notebooks/07-attention-from-scratch.py:1182
 def test_permutation_equivariance():
     rng = np.random.default_rng(10)
     for _ in range(20):
@@ -532,7 +532,7 @@ def test_permutation_equivariance():
         np.testing.assert_allclose(O_shuffled, O[:, order], atol=1e-12)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:1191
+# src/topics/notebooks/07-attention-from-scratch.py:1193
 def test_draw_reverse():
     for positions, width in [(False, 10), (True, 16)]:
         X, memory, y = draw_reverse(np.random.default_rng(11), positions, batch=4, T=6)

@@ -1,4 +1,4 @@
-# Generated from src/topics/transformers/attention.py: edit that file, then run doit. digest:f13a007bcbaa15a1
+# Generated from src/topics/transformers/attention.py: edit that file, then run doit. digest:8e8358a7bd5af3ae
 
 """Tests of transformers/attention: Attention."""
 
@@ -32,7 +32,7 @@ def attention(
     return A @ V, A
 
 
-# src/topics/transformers/attention.py:263
+# src/topics/transformers/attention.py:264
 def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """Softmax over the allowed keys of each row; a row that allows none gives zeros."""
     if mask is not None:
@@ -43,7 +43,7 @@ def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.nda
     return exps / np.where(total == 0.0, 1.0, total)
 
 
-# src/topics/transformers/attention.py:273
+# src/topics/transformers/attention.py:275
 def attention_forward(
     Q: np.ndarray,
     K: np.ndarray,
@@ -57,7 +57,7 @@ def attention_forward(
     return A @ V, A
 
 
-# src/topics/transformers/attention.py:317
+# src/topics/transformers/attention.py:319
 def additive_scores(
     Q: np.ndarray, K: np.ndarray, w: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +66,7 @@ def additive_scores(
     return T @ w, T
 
 
-# src/topics/transformers/attention.py:325
+# src/topics/transformers/attention.py:327
 def additive_backward(
     dS: np.ndarray, T: np.ndarray, w: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -75,20 +75,20 @@ def additive_backward(
     return dT.sum(axis=1), dT.sum(axis=0), np.tensordot(dS, T, axes=2)
 
 
-# src/topics/transformers/attention.py:387
+# src/topics/transformers/attention.py:389
 def jacobian_norm(A: np.ndarray) -> np.ndarray:
     """Root of the sum of squares of diag(a) - a^T a, for each row a of A (n, m)."""
     squares = (A**2).sum(axis=-1)
     return np.sqrt(np.maximum(squares - 2 * (A**3).sum(axis=-1) + squares**2, 0.0))
 
 
-# src/topics/transformers/attention.py:458
+# src/topics/transformers/attention.py:460
 def softmax_backward(dA: np.ndarray, A: np.ndarray) -> np.ndarray:
     """dS (n, m) from dA and the softmax's own output A, both (n, m)."""
     return A * (dA - (dA * A).sum(axis=-1, keepdims=True))
 
 
-# src/topics/transformers/attention.py:463
+# src/topics/transformers/attention.py:465
 def attention_backward(
     dO: np.ndarray,
     Q: np.ndarray,
@@ -104,7 +104,7 @@ def attention_backward(
     return dS @ K * scale, dS.T @ Q * scale, dV
 
 
-# src/topics/transformers/attention.py:494
+# src/topics/transformers/attention.py:496
 def check_against_torch(Q, K, V, dO, mask):
     """Outputs and gradients against plain autograd and against the fused function."""
     import torch
@@ -133,13 +133,13 @@ def check_against_torch(Q, K, V, dO, mask):
             assert np.allclose(got, leaf.grad.numpy(), atol=1e-11)
 
 
-# src/topics/transformers/attention.py:522
+# src/topics/transformers/attention.py:524
 def random_problem(rng, n, m, d_k, d_v, size=1.0):
     shapes = ((n, d_k), (m, d_k), (m, d_v), (n, d_v))
     return [size * rng.normal(size=s) for s in shapes]
 
 
-# src/topics/transformers/attention.py:683
+# src/topics/transformers/attention.py:685
 def nadaraya_watson(
     Q: np.ndarray, K: np.ndarray, V: np.ndarray, variance: float
 ) -> np.ndarray:
@@ -148,13 +148,13 @@ def nadaraya_watson(
     return softmax(-squared / (2 * variance)) @ V
 
 
-# src/topics/transformers/attention.py:735
+# src/topics/transformers/attention.py:737
 def attention_flops(n: int, m: int, d_k: int, d_v: int, heads: int = 1) -> int:
     """FLOPs of the two matrix products of attention."""
     return 2 * heads * n * m * (d_k + d_v)
 
 
-# src/topics/transformers/attention.py:740
+# src/topics/transformers/attention.py:742
 def attention_bytes(n: int, m: int, d_k: int, d_v: int, heads: int = 1,
                     itemsize: int = 2) -> tuple[int, int]:
     """Bytes of Q, K, V and O together, and of the weights A."""
@@ -162,7 +162,7 @@ def attention_bytes(n: int, m: int, d_k: int, d_v: int, heads: int = 1,
     return heads * vectors * itemsize, heads * n * m * itemsize
 
 
-# src/topics/transformers/attention.py:896
+# src/topics/transformers/attention.py:898
 def other_weights(a: np.ndarray, V: np.ndarray) -> np.ndarray:
     """Weights (m,) that give the same output as `a`, with less on its top key."""
     rows = np.column_stack([V, np.ones(len(a))]).T * a  # (d_v + 1, m)
@@ -172,21 +172,21 @@ def other_weights(a: np.ndarray, V: np.ndarray) -> np.ndarray:
     return a * (1 - change / change.min())  # go until some weight is zero
 
 
-# src/topics/transformers/attention.py:961
+# src/topics/transformers/attention.py:963
 def masked_by_hand() -> np.ndarray:
     """Outputs (2, 1) of the hand example without its third key."""
     # Exponentials (1, 2) give weights (1/3, 2/3); (3, 3) give (1/2, 1/2).
     return np.array([[14 / 3], [7 / 2]])
 
 
-# src/topics/transformers/attention.py:987
+# src/topics/transformers/attention.py:989
 def causal_mask(n: int, m: int) -> np.ndarray:
     """Mask (n, m) for the last n of m positions; True = may look."""
     positions = np.arange(m - n, m)  # where the queries stand
     return np.arange(m)[None, :] <= positions[:, None]
 
 
-# src/topics/transformers/attention.py:1022
+# src/topics/transformers/attention.py:1024
 def online_attention(q: np.ndarray, K: np.ndarray, V: np.ndarray) -> np.ndarray:
     """Output (d_v,) of one query (d_k,), reading keys and values one at a time."""
     mu, ell, u = -np.inf, 0.0, np.zeros(V.shape[-1])
@@ -198,7 +198,7 @@ def online_attention(q: np.ndarray, K: np.ndarray, V: np.ndarray) -> np.ndarray:
     return u / ell
 
 
-# src/topics/transformers/attention.py:1055
+# src/topics/transformers/attention.py:1057
 def sink_attention(Q: np.ndarray, K: np.ndarray, V: np.ndarray, b: float) -> np.ndarray:
     """Output (n, d_v) of attention with an extra score `b` in each denominator."""
     S = Q @ K.T / np.sqrt(K.shape[-1])
@@ -206,13 +206,13 @@ def sink_attention(Q: np.ndarray, K: np.ndarray, V: np.ndarray, b: float) -> np.
     return softmax(S)[:, :-1] @ V
 
 
-# src/topics/transformers/attention.py:1088
+# src/topics/transformers/attention.py:1090
 def largest_weight(B: float, m: int) -> float:
     """Largest possible softmax weight over m scores within [-B, B]."""
     return float(1 / (1 + (m - 1) * np.exp(-2 * B)))
 
 
-# src/topics/transformers/attention.py:1121
+# src/topics/transformers/attention.py:1123
 def unscaled_twin(
     W_q: np.ndarray, W_k: np.ndarray, lr: float
 ) -> tuple[np.ndarray, np.ndarray, float]:
@@ -267,7 +267,7 @@ def test_softmax_is_stable_and_shift_invariant():
     assert np.allclose(softmax(np.full((2, 4), 9e9)), 0.25)  # ties, huge
 
 
-# src/topics/transformers/attention.py:334
+# src/topics/transformers/attention.py:336
 def test_additive_scores_against_autograd():
     import torch
 
@@ -288,7 +288,7 @@ def test_additive_scores_against_autograd():
             assert np.allclose(got, leaf.grad.numpy(), atol=1e-12)
 
 
-# src/topics/transformers/attention.py:528
+# src/topics/transformers/attention.py:530
 def test_forward_and_backward_random_shapes():
     rng = np.random.default_rng(4)
     for trial in range(30):
@@ -301,7 +301,7 @@ def test_forward_and_backward_random_shapes():
         check_against_torch(*random_problem(rng, n, m, d_k, d_v), mask)
 
 
-# src/topics/transformers/attention.py:540
+# src/topics/transformers/attention.py:542
 def test_forward_and_backward_edges():
     rng = np.random.default_rng(5)
     check_against_torch(*random_problem(rng, 1, 1, 3, 2), None)
@@ -315,7 +315,7 @@ def test_forward_and_backward_edges():
     check_against_torch(*random_problem(rng, 5, 5, 4, 2), causal)
 
 
-# src/topics/transformers/attention.py:554
+# src/topics/transformers/attention.py:556
 def test_empty_inputs():
     for n, m in ((0, 3), (2, 0)):
         Q, K, V = np.ones((n, 4)), np.ones((m, 4)), np.ones((m, 5))
@@ -325,7 +325,7 @@ def test_empty_inputs():
         assert (dQ.shape, dK.shape, dV.shape) == ((n, 4), (m, 4), (m, 5))
 
 
-# src/topics/transformers/attention.py:563
+# src/topics/transformers/attention.py:565
 def test_masked_keys_do_not_matter():
     rng = np.random.default_rng(6)
     Q, K, V, _ = random_problem(rng, 3, 7, 4, 2)
@@ -336,7 +336,7 @@ def test_masked_keys_do_not_matter():
     assert np.allclose(attention_forward(Q, K, V, mask)[0], short, atol=1e-12)
 
 
-# src/topics/transformers/attention.py:573
+# src/topics/transformers/attention.py:575
 def test_jacobian_norm_and_bound():
     rng = np.random.default_rng(7)
     A = softmax(3 * rng.normal(size=(20, 6)))
@@ -346,7 +346,7 @@ def test_jacobian_norm_and_bound():
         assert np.abs(J).max() <= 1 - a.max() + 1e-12
 
 
-# src/topics/transformers/attention.py:702
+# src/topics/transformers/attention.py:704
 def test_attention_is_kernel_regression():
     rng = np.random.default_rng(8)
     for _ in range(20):
@@ -360,7 +360,7 @@ def test_attention_is_kernel_regression():
         )
 
 
-# src/topics/transformers/attention.py:778
+# src/topics/transformers/attention.py:780
 def test_cost_against_torch_counter():
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -378,7 +378,7 @@ def test_cost_against_torch_counter():
         assert weights == A.numel() * A.element_size()
 
 
-# src/topics/transformers/attention.py:913
+# src/topics/transformers/attention.py:915
 def test_other_weights():
     rng = np.random.default_rng(16)
     for _ in range(20):
@@ -390,7 +390,7 @@ def test_other_weights():
         assert b.min() > -1e-9 and b[a.argmax()] < a.max()
 
 
-# src/topics/transformers/attention.py:970
+# src/topics/transformers/attention.py:972
 def test_masked_by_hand():
     Q = np.sqrt(2) * np.array([[np.log(2), 0], [np.log(3), np.log(3)]])
     K = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 0.0]])
@@ -400,7 +400,7 @@ def test_masked_by_hand():
     assert got.shape == (2, 1) and np.allclose(got, want)
 
 
-# src/topics/transformers/attention.py:996
+# src/topics/transformers/attention.py:998
 def test_causal_mask():
     import torch
     from torch.nn.attention.bias import causal_lower_right
@@ -419,7 +419,7 @@ def test_causal_mask():
         assert np.allclose(got, want[0, 0].numpy(), atol=1e-12)
 
 
-# src/topics/transformers/attention.py:1036
+# src/topics/transformers/attention.py:1038
 def test_online_attention():
     rng = np.random.default_rng(11)
     for size in (1.0, 1.0, 100.0, 1e-8):
@@ -431,7 +431,7 @@ def test_online_attention():
             assert np.allclose(got, attention(Q, K, V)[0][0], rtol=1e-9, atol=1e-12)
 
 
-# src/topics/transformers/attention.py:1065
+# src/topics/transformers/attention.py:1067
 def test_sink_attention():
     rng = np.random.default_rng(12)
     for _ in range(20):
@@ -446,7 +446,7 @@ def test_sink_attention():
     assert np.isfinite(sink_attention(1e4 * Q, K, V, 0.0)).all()
 
 
-# src/topics/transformers/attention.py:1096
+# src/topics/transformers/attention.py:1098
 def test_largest_weight():
     rng = np.random.default_rng(13)
     for m in (1, 2, 5, 100):
@@ -458,7 +458,7 @@ def test_largest_weight():
             assert tries <= largest_weight(B, m) + 1e-12
 
 
-# src/topics/transformers/attention.py:1132
+# src/topics/transformers/attention.py:1134
 def test_unscaled_twin():
     def outputs(W_q, W_k, lr, scale):
         rng, seen = np.random.default_rng(14), []
