@@ -707,7 +707,10 @@ ax.set(xlabel="epoch", ylabel="training loss (nats)")
 ax.legend(loc="lower left")
 
 # %% [markdown]
-# **What the code shows:** PLACEHOLDER
+# **What the code shows:** in @fig-curve momentum ends at a loss of `{python} f"{curves['rate 0.1, momentum 0.9'][:, -1].mean():.4f}"` where the plain rate of 0.1 has reached `{python} f"{curves['rate 0.1'][:, -1].mean():.2f}"`.
+# The control says what momentum is worth: ten times the rate alone gives nearly the same loss, `{python} f"{curves['rate 1, no momentum'][:, -1].mean():.4f}"`, on a rougher way with wider bands.
+# So here momentum is mostly a larger step, taken more steadily; the tuning images put the two `{python} f"{abs(tuned['rate 0.1, momentum 0.9'] - tuned['rate 1, no momentum']) * 200:.0f}"` images of 200 apart, which is no difference to build on.
+# [Optimization](../math-foundations/optimization.py) shows where momentum earns more: in long, narrow valleys.
 
 # %% tags=["test"]
 def test_minibatches_and_order():
@@ -876,7 +879,11 @@ assert min(v.mean() for v in list(results.values())[1:]) > max(line_exam, result
     "one layer, NumPy"].mean())
 
 # %% [markdown]
-# **What the code shows:** PLACEHOLDER
+# **What the code shows:** the NumPy network reaches `{python} f"{numpy_runs.mean():.3f}"` and the library `{python} f"{library_runs.mean():.3f}"` (@fig-exam).
+# Their difference, `{python} f"{difference:+.4f}"`, has a standard error of `{python} f"{error_of_it:.4f}"` over these seeds, so the prediction holds.
+# With the library's kind of start the mean is `{python} f"{list(results.values())[2].mean():.3f}"`: if the start matters, ten seeds cannot show it.
+# The hidden layer matters: one layer trained in the same way stays at `{python} f"{results['one layer, NumPy'].mean():.3f}"`, and even the best line of the library at `{python} f"{line_exam:.3f}"`.
+# In images, the step from line to network is about `{python} f"{(numpy_runs.mean() - line_exam) * 797:.0f}"` of 797.
 
 # %% [markdown]
 # ## 7. The same seed, the same weights
@@ -959,7 +966,11 @@ ax.set(xlabel="epoch", ylabel="largest difference", ylim=(5e-18, 50))
 ax.legend(loc="center right")
 
 # %% [markdown]
-# **What the code shows:** PLACEHOLDER
+# **What the code shows:** all digits that matter.
+# With batches of 32, which divide 800, the weights are equal to the last bit for all five seeds, and with batches of 50 they drift apart by rounding alone (@fig-same).
+# One wrong line, a gate that lets half of a closed gradient through, moves weights by `{python} f"{gaps['wrong gate'][:, 0].max():.1f}"` in the first epoch.
+# And look at its exam: `{python} f"{np.mean(careless_exam):.3f}"`, as good as the right network.
+# **An accuracy cannot tell you that your gradients are right.** A network with a wrong gradient often learns anyway; only a comparison of numbers finds it.
 
 # %% [markdown]
 # ### Exercise 4 (apply): the library's default penalty
@@ -1031,7 +1042,10 @@ for row, j in zip(axes, strongest):
 active = (H > 0).mean()
 
 # %% [markdown]
-# **What the code shows:** PLACEHOLDER
+# **What the code shows:** no unit is a digit.
+# The weight images in @fig-units are strokes that should be there (red) next to strokes that should not (blue), and the images that excite a unit mostly share a class or a part of one, like the loop that 6 has in common with 0.
+# For a given image `{python} f"{active:.0%}"` of the units are active.
+# Four units chosen for their large weights prove nothing about the other 44; look at more of them before you believe a story about any.
 #
 # One thing you can know without looking. **Predict:** which of the 64 × 48 first-layer weights has training not moved at all?
 
@@ -1072,7 +1086,10 @@ print(f"images that all ten NumPy networks miss: {always}; "
 print(f"correlation of the two counts over all exam images: {agreement:.2f}")
 
 # %% [markdown]
-# **What the code shows:** PLACEHOLDER
+# **What the code shows:** mostly the same images.
+# `{python} always` images are missed by all ten NumPy networks, and `{python} both_always` of these by all ten of the library; over all exam images the two counts correlate with `{python} f"{agreement:.2f}"`.
+# The errors belong to the images and to the kind of model, not to your code: in @fig-mistakes an 8 without its waist is read as 1.
+# More seeds will not mend them. More data of that kind might, or a model that knows what a stroke is.
 
 # %% [markdown]
 # ### Exercise 5 (check): which digits are confused?
@@ -1201,7 +1218,13 @@ axes[0, 0].set_ylabel("accuracy")
 axes[1, 0].set_ylabel("accuracy");
 
 # %% [markdown]
-# **What the code shows:** PLACEHOLDER
+# **What the code shows:** two cliffs and two plateaus (@fig-knobs).
+# The *rate* may vary a hundredfold, then one step more ends in chance.
+# *Width* pays until about 16 units; the rest is insurance.
+# The *initial scale* surprises: even a thousandth of He's works, because this net is shallow and its biases and momentum soon make up for it, while thirty times He's does not.
+# *Batches of 4* fail at this rate (`{python} f"{turned['batch'][0][0]:.2f}"`), and reach `{python} f"{small_batch[0]:.3f}"` at an eighth of it: their gradients are noisier, and momentum adds the noise up.
+# *All 800 at once* means one step an epoch, 30 steps in all: `{python} f"{turned['batch'][-1][0]:.3f}"`, and `{python} f"{whole_batch[0]:.3f}"` with ten times as many.
+# So the knobs are not independent: turn the rate whenever you turn the batch.
 
 # %% [markdown]
 # ## 10. Five ways to fail
@@ -1253,7 +1276,7 @@ assert same_run
 # %%
 #| label: fig-failures
 #| fig-cap: Loss on training images (solid) and tuning images (dashed) after each epoch, for the healthy run and five failures. Dotted, log 10, the loss of a fair guess. The scale is logarithmic.
-#| fig-alt: In the healthy run both losses fall. With zero weights both lie flat on the dotted line. With rate 3, with the sum and with unscaled pixels they jump up or stay at the dotted line. With shuffled labels the solid curve falls while the dashed one rises far above the dotted line.
+#| fig-alt: In the healthy run both losses fall. In the other five they stay close to the dotted line, three of them after a jump upwards in the first epochs; with shuffled labels the solid curve sinks a little below it while the dashed one stays above.
 fig, axes = plt.subplots(2, 3, figsize=(7.2, 4), sharex=True, sharey=True)
 for ax, (name, (losses, tuning, *_)) in zip(axes.flat, failed.items()):
     ax.semilogy(losses, "-", label="training")
@@ -1267,4 +1290,37 @@ for ax in axes[:, 0]:
     ax.set_ylabel("loss (nats)")
 
 # %% [markdown]
-# **What the code shows:** PLACEHOLDER
+# **What the code shows:** four of the five look alike from outside (@fig-failures): a loss near $\log 10$ and answers at chance. What tells them apart is where you look next.
+#
+# | symptom | cause | fix |
+# |---|---|---|
+# | flat at exactly $\log 10$ from the first step | zero weights: $H = 0$ and $W^{(2)} = 0$, so both gradients of the weights are zero and only $b^{(2)}$ learns | a random start |
+# | the loss jumps up, then stays near $\log 10$; all units dead | a rate of 3: the first steps throw every unit to the silent side of its gate, where nothing comes back | a smaller rate, tried by factors of 3 |
+# | the same picture at a rate that used to work | the forgotten $1/n$ makes the rate 32 times as large; a rate of 0.1 / 32 repeats the healthy run | take the mean, or know that the rate depends on the batch |
+# | the first loss is far above $\log 10$ | unscaled pixels: scores and gradients are 16 times too large, and the first layer's slopes as well | scale the inputs; a rate of 0.1 / 256 alone gets to `{python} f"{small_rate[3]:.0%}"` only |
+# | training loss falls slowly, tuning loss rises above $\log 10$ | shuffled labels: there is nothing to learn but the 800 answers by heart | look at images beside their labels |
+#
+# The print of dead units is the cheapest test: `{python} f"{failed['healthy'][2]:.0%}"` are silent on all training images even in the healthy run, all of them in four of the failures.
+#
+# ## Conventions and common confusions
+#
+# > [!IMPORTANT]
+# > - **Rows or columns.** Here $S = XW + b$, one image a row. PyTorch's `nn.Linear` stores $W$ transposed, scikit-learn as here.
+# > - **Mean or sum.** The loss is a mean over the batch. With a sum the same rate means something else (failure 3).
+# > - **Epoch, step.** An epoch is one pass over the data; with batches of 32 it has 25 steps. "30 epochs" says nothing without the batch.
+# > - **Momentum.** Here and in scikit-learn the rate is inside the velocity; in PyTorch it is outside.
+# > - **One hidden layer, two layers.** Layers of weights are counted, so this network has two.
+# > - **alpha.** scikit-learn's penalty is on by default, PyTorch's is off.
+#
+# ## Summary
+#
+# | Concept | Key Formula | Code Pattern | Where It's Used |
+# |---|---|---|---|
+# | Score gradient | $(P - Y) / n$ | `softmax(S) - onehot` | every classifier |
+# | Weight gradient | $X^\top \, \partial L / \partial S$ | `X.T @ dS` | every linear layer |
+# | Going back | $\partial L / \partial H = \partial L / \partial S \, W^\top$ | `dS @ W2.T` | every linear layer |
+# | Gate | $\odot \, [Z \gt 0]$ | `dH * (Z > 0)` | ReLU |
+# | Minibatch step | $v \leftarrow \mu v - \eta \, \partial L / \partial \theta$ | `momentum_step(...)` | all training |
+# | Proof | same seed, same batches | `distance(ours, library)` | checking any rewrite |
+#
+# **The essential insight:** a network is a function you can differentiate by hand, one array at a time, and a training loop is a few lines around it. What makes it yours is not that it reaches `{python} f"{numpy_runs.mean():.3f}"` on the exam, since a network with a wrong gradient does that too, but that from the same seed it takes every step that the library takes.

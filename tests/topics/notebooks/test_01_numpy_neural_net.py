@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/01-numpy-neural-net.py: edit that file, then run doit. digest:c33d89e2de85dc49
+# Generated from src/topics/notebooks/01-numpy-neural-net.py: edit that file, then run doit. digest:98e071271cfd8d00
 
 """Tests of notebooks/01-numpy-neural-net: A neural network in NumPy."""
 
@@ -177,7 +177,7 @@ def accuracy(params: dict[str, np.ndarray], X: np.ndarray, y: np.ndarray) -> flo
     return float((forward(params, X)[-1].argmax(axis=1) == y).mean())
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:741
+# src/topics/notebooks/01-numpy-neural-net.py:744
 def nesterov_step(
     params: dict[str, np.ndarray], velocity: dict[str, np.ndarray],
     grads: dict[str, np.ndarray], lr: float, momentum: float,
@@ -188,14 +188,14 @@ def nesterov_step(
     return {k: params[k] + ahead[k] for k in params}, velocity
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:754
+# src/topics/notebooks/01-numpy-neural-net.py:757
 def library_params(model: MLPClassifier) -> dict[str, np.ndarray]:
     """A copy of the parameters under our names."""
     (W1, W2), (b1, b2) = model.coefs_, model.intercepts_
     return {k: A.copy() for k, A in zip(("W1", "b1", "W2", "b2"), (W1, b1, W2, b2))}
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:760
+# src/topics/notebooks/01-numpy-neural-net.py:763
 def library_epochs(rng: np.random.Generator, epochs: int, **settings) -> tuple:
     """A random problem; MLPClassifier's parameters after 1 and after `epochs` more."""
     d, m = (int(size) for size in rng.permutation(np.arange(1, 8))[:2])
@@ -213,7 +213,7 @@ def library_epochs(rng: np.random.Generator, epochs: int, **settings) -> tuple:
     return first, X, y, batch, model
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:815
+# src/topics/notebooks/01-numpy-neural-net.py:818
 def library_start(d: int, m: int, K: int, rng: np.random.RandomState) -> dict:
     """Weights and biases as MLPClassifier draws them for ReLU, in its order."""
     params = {}
@@ -224,7 +224,7 @@ def library_start(d: int, m: int, K: int, rng: np.random.RandomState) -> dict:
     return params
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:972
+# src/topics/notebooks/01-numpy-neural-net.py:983
 def decayed_gradients(
     params: dict[str, np.ndarray], X: np.ndarray, y: np.ndarray, alpha: float
 ) -> dict[str, np.ndarray]:
@@ -235,7 +235,7 @@ def decayed_gradients(
     return grads
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:1084
+# src/topics/notebooks/01-numpy-neural-net.py:1101
 def confusions(y: np.ndarray, said: np.ndarray, K: int) -> np.ndarray:
     """Counts (K, K): row, the true class y (n,); column, the answer said (n,)."""
     counts = np.zeros((K, K), dtype=int)
@@ -243,7 +243,7 @@ def confusions(y: np.ndarray, said: np.ndarray, K: int) -> np.ndarray:
     return counts
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:1114
+# src/topics/notebooks/01-numpy-neural-net.py:1131
 def shift_images(X: np.ndarray, right: int, down: int) -> np.ndarray:
     """Images (n, 64), moved; what leaves the frame is lost, blanks come in."""
     images, moved = X.reshape(-1, 8, 8), np.zeros((len(X), 8, 8))
@@ -372,7 +372,7 @@ def test_tanh_gradients():
             np.testing.assert_allclose(grad, leaves[name].grad, rtol=1e-10, atol=1e-12)
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:713
+# src/topics/notebooks/01-numpy-neural-net.py:716
 def test_minibatches_and_order():
     for n, batch in [(10, 3), (4, 4), (3, 8), (1, 1)]:
         parts = list(minibatches(np.arange(n)[::-1], batch))
@@ -381,7 +381,7 @@ def test_minibatches_and_order():
     assert list(minibatches(np.arange(0), 4)) == []
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:721
+# src/topics/notebooks/01-numpy-neural-net.py:724
 def test_sgd_keeps_its_history():
     rng = np.random.default_rng(8)
     params, X, y = random_problem(rng, 20, 5, 4, 3)
@@ -394,7 +394,7 @@ def test_sgd_keeps_its_history():
     assert accuracy(history[-1], X, y) == right
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:777
+# src/topics/notebooks/01-numpy-neural-net.py:780
 def test_sgd_matches_mlpclassifier():
     rng = np.random.default_rng(9)
     for trial in range(24):
@@ -408,7 +408,7 @@ def test_sgd_matches_mlpclassifier():
         np.testing.assert_allclose(P, model.predict_proba(X), atol=1e-11)
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:791
+# src/topics/notebooks/01-numpy-neural-net.py:794
 def test_nesterov_step():
     rng = np.random.default_rng(10)
     for _ in range(20):
@@ -418,7 +418,7 @@ def test_nesterov_step():
             np.testing.assert_allclose(ours[name], expected, atol=1e-11)
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:985
+# src/topics/notebooks/01-numpy-neural-net.py:996
 def test_decayed_gradients():
     rng = np.random.default_rng(11)
     for alpha in np.linspace(0, 1, 20):
@@ -429,7 +429,7 @@ def test_decayed_gradients():
             np.testing.assert_allclose(ours[name], expected, atol=1e-11)
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:996
+# src/topics/notebooks/01-numpy-neural-net.py:1007
 def test_library_start():
     X, y = np.random.default_rng(12).normal(size=(30, 5)), np.arange(30) % 3
     for seed in range(5):
@@ -441,7 +441,7 @@ def test_library_start():
             np.testing.assert_array_equal(ours[name], expected[name])
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:1094
+# src/topics/notebooks/01-numpy-neural-net.py:1111
 def test_confusions():
     rng = np.random.default_rng(13)
     for _ in range(20):
@@ -451,7 +451,7 @@ def test_confusions():
         np.testing.assert_array_equal(confusions(y, answers, K), expected)
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:1126
+# src/topics/notebooks/01-numpy-neural-net.py:1143
 def test_shift_images():
     X = np.random.default_rng(14).random((5, 64))
     np.testing.assert_array_equal(shift_images(X, 0, 0), X)
