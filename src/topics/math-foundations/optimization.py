@@ -192,14 +192,15 @@ for lr, style in ((0.03, "o-"), (0.2, "s--"), (0.218, "^:")):
     left.plot(*gradient_descent(lambda theta: theta @ H_hand, start, lr, 10).T, style,
               markersize=3.5, linewidth=1.2, label=f"rate {lr}")
 left.set(xlabel="first parameter", ylabel="second parameter", aspect="equal")
-left.legend(fontsize=7, loc="upper right")
+left.set(xlim=(-2.3, 2.9), ylim=(-2.3, 2.9))
+left.legend(fontsize=7, loc="upper right", ncols=3, columnspacing=0.7, handlelength=1.4)
 rates = np.linspace(0, 0.26, 200)
 right.plot(rates, np.abs(1 - rates), "-", label="curvature 1")
 right.plot(rates, np.abs(1 - 9 * rates), "--", label="curvature 9")
 right.axhline(1, color="0.5", linewidth=0.8)
 right.axvline(2 / 9, color="0.5", linestyle=":", linewidth=1)
 right.set(xlabel="learning rate", ylabel="factor per step", ylim=(0, 1.4))
-right.legend(fontsize=8, loc="lower left");
+right.legend(fontsize=8, loc="upper left");
 
 # %% [markdown]
 # **What the code shows:** at its best rate the path in @fig-rates zigzags, for the steep mode changes sign in every step: to hurry the flat mode you overshoot the steep one.
@@ -225,9 +226,9 @@ for scaling in ("raw", "centred", "standardised"):
                             1.9 / high, 1000)
     predicted = error_after(X.T @ X / len(X), -theta_star, 1.9 / high, 1000)
     assert np.allclose(path[-1] - theta_star, predicted, atol=1e-8)
-    left_over = (squared_loss(path[-1], X, y) - lowest) / (0.5 - lowest)
+    left_over = 0.5 * ((X @ (path[-1] - theta_star)) ** 2).mean() / (0.5 - lowest)
     print(f"{scaling:12}  limit {2 / high:.2g}  condition {kappas[scaling]:.3g}  "
-          f"left after 1,000 steps: {max(left_over, 0):.0e}")
+          f"left after 1,000 steps: {left_over:.0e}")
 
 # %% [markdown]
 # **What the code shows:** the limit for raw pixels lies between 0.0007 and 0.0008: there is the cliff.
@@ -458,7 +459,7 @@ print(f"rates used {min(tried)} to {max(tried)}, 1/M = {1 / M:.2f}; after 50 ste
 
 # %% [markdown]
 # **What the code shows:** the search found rates above $1/M$, which is a bound for the worst place, and gained by it.
-# By the descent lemma it always ends, at the latest below $2(1 - c)/M$.
+# By the descent lemma it always ends, at the latest with the first rate that is at most $2(1 - c)/M$.
 # It needs the whole loss several times per step and exact comparisons, so it suits small problems without noise.
 
 # %% tags=["test"]
@@ -602,7 +603,7 @@ for name, (lr, beta, nesterov) in tuned.items():
     worst = mode_factor(lr * np.linspace(low, high, 500), beta, nesterov).max()
     assert np.isclose(worst, factors[name], atol=1e-6)
     path = momentum_descent(lambda theta: squared_gradient(theta, X, y),
-                            np.zeros(47), lr, beta, 600, nesterov)
+                            np.zeros(47), lr, beta, 1000, nesterov)
     e = path - theta_star
     excess[name] = 0.5 * ((X @ e.T) ** 2).mean(axis=0)
     needed[name] = [int(np.argmax(excess[name] < share * excess[name][0]))
@@ -612,18 +613,18 @@ for name, (lr, beta, nesterov) in tuned.items():
 
 # %%
 #| label: fig-momentum
-#| fig-cap: Squared loss on the standardised digits. Left, excess loss with each method's best settings; dotted, the predicted slopes. Right, the factor of a mode against its curvature.
+#| fig-cap: Squared loss on the standardised digits. Left, excess loss with each method's best settings; dotted and shifted up, the predicted slopes. Right, the factor of a mode against its curvature.
 #| fig-alt: Left, plain descent falls slowly, Nesterov and heavy ball several times as fast. Right, plain descent's factor is a V that comes close to one at both ends, Nesterov's rises to the left, the heavy ball's is one flat line.
 fig, (left, right) = plt.subplots(1, 2, figsize=(6.8, 3.2))
 lam = np.linspace(low, high, 400)
 for (name, (lr, beta, nesterov)), style in zip(tuned.items(), ("-", "--", "-.")):
     line, = left.semilogy(excess[name], style, label=name)
-    slope = excess[name][60] * factors[name] ** (2 * (np.arange(60, 400) - 60))
+    slope = 20 * excess[name][60] * factors[name] ** (2 * (np.arange(60, 400) - 60))
     left.semilogy(np.arange(60, 400), slope, ":", color=line.get_color(), linewidth=1)
     right.plot(lam, mode_factor(lr * lam, beta, nesterov), style, label=name)
 left.set(xlabel="step", ylabel="excess loss", xlim=(0, 400), ylim=(1e-14, 1))
 right.set(xlabel="curvature of the mode", ylabel="factor per step", ylim=(0, 1.05))
-right.legend(fontsize=8, loc="lower right");
+left.legend(fontsize=8, loc="upper right");
 
 # %% [markdown]
 # **What the code shows:** with $\kappa$ = `{python} f"{kappa:.0f}"`, momentum needs `{python} needed["Nesterov"][0]` (Nesterov) or `{python} needed["heavy ball"][0]` steps where plain descent needs `{python} needed["plain"][0]`.
@@ -658,10 +659,9 @@ def test_mode_factor():
             1, -(1 + beta) * (1 - lr_lam), beta * (1 - lr_lam)]
         want = np.abs(np.roots(poly)).max()
         assert np.isclose(mode_factor(np.array([lr_lam]), beta, bool(nesterov))[0], want)
-        path = momentum_descent(lambda x: x, np.ones(1), lr_lam, beta, 2000, bool(nesterov))
-        size = np.abs(path[:, 0])
-        grows = size[-50:].max() > size[:50].max()
-        assert grows == (want > 1) or abs(want - 1) < 0.01
+        path = momentum_descent(lambda x: x, np.ones(1), lr_lam, beta, 400, bool(nesterov))
+        late = np.abs(path[-40:, 0]).max()
+        assert (late > 1) == (want > 1) or abs(want - 1) < 0.02
     assert np.allclose(mode_factor(np.array([0.0, 0.5, 3.0])), [1, 0.5, 2])
 
 
@@ -776,8 +776,8 @@ when = 50 * np.arange(1, 301)
 for (name, trace), style in zip(traces.items(), ("-", "--", "-.", ":")):
     left.semilogy(when, trace.mean(axis=1), style, label=name, linewidth=1.4)
     left.fill_between(when, trace.min(axis=1), trace.max(axis=1), alpha=0.2)
-left.set(xlabel="step", ylabel="excess loss", ylim=(1e-8, 1))
-left.legend(fontsize=7, loc="lower left")
+left.set(xlabel="step", ylabel="excess loss", ylim=(1e-7, 20))
+left.legend(fontsize=7, loc="upper center", ncols=2, columnspacing=0.8)
 for B, marker in ((1, "o"), (4, "s"), (16, "^")):
     keys = [key for key in floors if key[1] == B]
     mean = np.array([floors[key].mean() for key in keys])
@@ -789,6 +789,7 @@ line = np.array([0.0009, 0.0045])
 right.loglog(line, line * sigma2 / 4, "-", color="0.5", linewidth=1)
 right.set(xlabel="rate / batch size", ylabel="floor")
 right.set_xticks([0.001, 0.002, 0.004], ["0.001", "0.002", "0.004"])
+right.set_yticks([0.003, 0.006, 0.012, 0.024], ["0.003", "0.006", "0.012", "0.024"])
 right.minorticks_off()
 right.legend(fontsize=8, loc="upper left");
 
@@ -895,7 +896,9 @@ print(f"GPT-2 small: velocity {velocity_bytes / 1e9:.1f} GB, "
 # t = \frac{\log(r / \varepsilon)}{\log(1 + \eta\mu)}
 # $$
 #
-# steps. **What this means:** exactly on the saddle you stay forever; anywhere else you leave, and the time grows only with the *logarithm* of how unlucky your start was.
+# steps.
+#
+# **What this means:** exactly on the saddle you stay forever; anywhere else you leave, and the time grows only with the *logarithm* of how unlucky your start was.
 
 # %%
 def saddle_derivatives(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -980,7 +983,7 @@ for lr in (0.05, 0.15, 0.24, 0.3):
 # %% [markdown]
 # **A flat enough one, at large rates.** As $\eta \to 0$ descent becomes the *gradient flow* $d\theta / dt = -\nabla L$, along which the loss falls at the speed $\lVert \nabla L \rVert^2$.
 # On $\frac{1}{2} (uv - 1)^2$ the flow keeps $u^2 - v^2$ fixed, so from $(3, 0.2)$ it ends where the largest curvature $u^2 + v^2$ is `{python} f"{np.sqrt(8.96**2 + 4):.2f}"`.
-# **What the code shows:** small rates follow the flow. A rate of 0.24 cannot rest there, since $2/\eta$ is smaller, and ends in a flatter place. The learning rate is part of what is learned.
+# Small rates in the output above follow the flow. A rate of 0.24 cannot rest there, since $2/\eta$ is smaller, and ends in a flatter place. The learning rate is part of what is learned.
 # In networks trained with full batches the largest curvature typically *rises* until it hovers just above $2/\eta$, while the loss still falls, but not in every step: the *edge of stability* [@cohen2021gradient]. The descent lemma does not cover this.
 #
 # **One that is allowed.** To stay in a convex set, such as all $\theta \ge 0$, step and then *project* to the nearest point of the set. Projections onto convex sets never increase distances, so the rate for convex losses survives [@boyd2004convex]. Exercise 4 does it.
@@ -1033,7 +1036,7 @@ def test_large_rates_end_flatter():
     assert abs(sharpness[0.05] - np.sqrt(8.96**2 + 4)) < 0.1
     assert all(value < 2 / lr for lr, value in sharpness.items())
     assert sharpness[0.3] < sharpness[0.24] < sharpness[0.15] - 1
-    assert np.allclose(stuck, 0, atol=1e-6) and norms[-1] < 1e-10
+    assert np.allclose(stuck, 0, atol=1e-6) and norms[-1] < 1e-7
 
 
 # %% [markdown]
@@ -1284,12 +1287,12 @@ def test_fractions():
         assert np.allclose(path[-1] @ V, stopped * (goal @ V))
         want = np.linalg.solve(H + np.eye(d) / (0.1 * t), H @ goal)
         assert np.allclose(want @ V, ridge * (goal @ V))
-    stopped, ridge = fractions(np.geomspace(1e-6, 1, 4000), 0.001, 1000)
+    stopped, ridge = fractions(np.geomspace(1e-6, 100, 4000), 0.001, 1000)
     assert 0.20 < np.abs(stopped - ridge).max() < 0.21
 
 
 # %% [markdown] tags=["solution"]
-# With $x = \eta \lambda t$ and a small rate the two are $1 - e^{-x}$ and $x / (1 + x)$. Both are about $x$ for small $x$ and tend to 1 for large $x$. They differ most at $x \approx 1.8$, by about 0.2, where early stopping is the one further along.
+# With $x = \eta \lambda t$ and a small rate the two are $1 - e^{-x}$ and $x / (1 + x)$. Both are about $x$ for small $x$ and tend to 1 for large $x$. They differ most at $x \approx 2.5$, by about 0.2, where early stopping is the one further along.
 # So both keep the directions of high curvature and suppress the others, and $\eta t$ plays the role of $1/\rho$. Training longer is regularising less.
 
 # %% [markdown]
