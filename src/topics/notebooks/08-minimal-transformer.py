@@ -1,6 +1,6 @@
 # ---
 # title: A minimal transformer
-# summary: One block that learns a task attention alone cannot.
+# summary: One head and an FFN learn a sum that one head alone provably cannot.
 # prerequisites:
 #   - transformers/transformer-architecture: the block, its norms and the residual stream
 #   - transformers/self-attention: projections, causal masks and RoPE
@@ -26,7 +26,7 @@
 # Row $t$ of $h \in \mathbb{R}^{T \times d}$ is the embedding of token $t$ plus that of its position;
 # $\text{norm}$ gives each row a standard size, $\text{FFN}$ is a network of two layers for each row alone,
 # and $U \in \mathbb{R}^{d \times P}$ scores the $P$ possible next tokens.
-# By the end of this lab you will have built this block in PyTorch, checked every part, and seen what each part is for.
+# By the end of this lab you will have built this block in PyTorch, checked every part, and found out which parts one task needs.
 
 # %% [markdown]
 # ## 1. A language with one rule
@@ -98,7 +98,7 @@ assert abs(lookup - 1 / P) < 1e-6
 
 # %% [markdown]
 # **What the code shows:** `{python} f"{lookup:.0%}"`, a blind guess. Given the current digit and any *one* other,
-# the next digit is still uniform. You need two, and you must add them. Remember this fact; a proof will rest on it.
+# the next digit is still uniform: each of the five comes equally often. You need two, and you must add them. Remember this fact; a proof will rest on it.
 
 # %% tags=["test"]
 def test_texts_follow_the_rule():
@@ -542,7 +542,7 @@ print("parameters:", sum(p.numel() for p in Transformer(Config()).parameters()))
 
 # %% [markdown]
 # **What the code shows:** with the causal mask output $t$ can be moved by inputs $0$ to $t$ and no others; without attention only by its own.
-# Without mask and positions the block treats a text as a bag of digits. Only the position table breaks that.
+# Without mask and positions the block treats a text as a bag of digits. The position table ends that.
 #
 # | array | shape | here |
 # |---|---|---|
@@ -604,40 +604,47 @@ def test_parts_add_up():
 
 
 # %% [markdown]
-# ## 6. What attention alone cannot do
+# ## 6. What one head alone cannot do
 #
-# Take the FFN away: embedding, attention, residual, unembedding. What can be proved?
+# Take the FFN away: embedding, one layer of attention, residual, unembedding. What can be proved?
+# Fix a position $t \ge 3$. Write $z_c$ for its logit of digit $c$, $\overline{z} = \frac{1}{P} \sum_c z_c$ for the mean logit, $y$ for the right digit, and $\mathbb{E}$ for the mean over all texts.
 #
-# **With weights that do not see the tokens,** logit $z_c$ of digit $c$ is a sum of functions, each of *one* token.
-# Section 1 found that the right answer $y$ is uniform given any one other token.
-# Therefore, averaged over all texts, each term is as large for the right digit as for a mean digit:
-# $\mathbb{E}[z_y] = \mathbb{E}[\frac{1}{P}\sum_c z_c]$.
-# The loss is $\log\sum_c e^{z_c} - z_y$, and $\log \sum_c e^{z_c} \ge \log P + \frac{1}{P}\sum_c z_c$ (Jensen's inequality: the logarithm of a mean is at least the mean of the logarithms). So
+# **With weights that do not see the tokens,** attention adds fixed multiples of values, and each value is computed from one token. So
 #
 # $$
-# \mathbb{E}[\text{loss}] \ge \log P
+# z_c = \sum_{j \le t} f_j(x_j, c)
 # $$
 #
-# **What this means:** with fixed weights no number of heads and no width is better than not answering. (The bound is for logits without the last norm.)
-#
-# **With real softmax weights** the sum is not so simple: weights depend on tokens too. Write head $i$ as
-#
-# $$
-# \frac{\sum_j e^{s_{ij}} v_{ij}}{D_i}, \qquad D_i = \sum_j e^{s_{ij}}
-# $$
-#
-# With the current token $x_t$ held fixed, $s_{ij}$ and $v_{ij}$ depend on token $j$ only. Multiply the logits by $D = D_1 D_2 \cdots D_H \gt 0$ (and by the size that the last norm divides by).
-# Multiplied out, every term of $D z_c$ looks at no more than $H$ tokens besides $x_t$.
-# If $y$ is uniform given $x_t$ and any $H$ others, the average argument works again:
+# Take the texts in which $x_j$ is some digit $a$. By Section 1, $y$ is still uniform among them, so the mean of $f_j(a, y)$ over them is $\frac{1}{P}\sum_c f_j(a, c)$.
+# Each term is, on average, as large for the right digit as for the mean digit, and so is the sum: $\mathbb{E}[z_y] = \mathbb{E}[\overline{z}]$.
+# The loss is $\log\sum_c e^{z_c} - z_y$, and $\log \sum_c e^{z_c} \ge \log P + \overline{z}$ (Jensen's inequality: the logarithm of a mean is at least the mean of the logarithms). So
 #
 # $$
-# \mathbb{E}\left[ D \left( z_y - \frac{1}{P} \sum_c z_c \right) \right] = 0
+# \mathbb{E}[\text{loss}] \ge \log P + \mathbb{E}[\overline{z} - z_y] = \log P
 # $$
 #
-# **What this means:** were every answer right, each bracket would be positive, and so would the average. It is zero: so *some text is answered wrongly, whatever the weights and the width*.
-# Here $H = 1$ is impossible; a sum of $k$ such digits, uniform given any $k - 1$ of them, needs at least $k$ heads.
-# The trick is that of Minsky and Papert's proof that a perceptron which sees too few points at once cannot tell odd from even [@minsky1969perceptrons].
-# It says nothing against two heads. Check the equation on random one-head models:
+# **What this means:** with fixed weights no number of heads and no width is better than a blind guess. The bound is for logits without the last norm, so Section 7 switches it off there.
+# An FFN without attention has the same bound, last norm or not: its logits are functions of $x_t$ alone.
+#
+# **With softmax weights** the tokens choose the weights too. What head $i$ adds to a logit is
+#
+# $$
+# \frac{1}{D_i} \sum_{j \le t} e^{s_{ij}} v_{ij}, \qquad D_i = \sum_{j \le t} e^{s_{ij}}
+# $$
+#
+# Here $s_{ij}$ is the score of token $j$ and $v_{ij}$ its value, already multiplied by $W_O$ and $U$.
+# Hold the current token $x_t$ fixed: then $s_{ij}$ and $v_{ij}$ depend on token $j$ only. Multiply the logits by $D = D_1 D_2 \cdots D_H \gt 0$ (and by the size that the last norm divides by).
+# That clears the denominators, and every term of the product $D z_c$ looks at no more than $H$ tokens besides $x_t$: one from each head.
+# If $y$ is uniform given $x_t$ and any $H$ others, the averaging argument works again, term by term:
+#
+# $$
+# \mathbb{E}\left[ D \left( z_y - \overline{z} \right) \right] = 0
+# $$
+#
+# **What this means:** a right answer has the largest logit, so its bracket is positive. Were every answer right, the average would be positive. It is zero: *some text is answered wrongly, whatever the weights and the width*.
+# On our task this rules out $H = 1$. A sum of $k$ earlier digits that is uniform given $x_t$ and any $k - 1$ others needs at least $k$ heads.
+# The statement is a relative of Minsky and Papert's theorem that a perceptron can tell an odd number of points from an even one only if one of its features sees all of them [@minsky1969perceptrons].
+# The proof says nothing against two heads, nor how many answers are wrong. Check the equation on random one-head models:
 
 # %%
 @torch.no_grad()
@@ -674,10 +681,13 @@ def test_one_head_identity():
 #
 # **Question.** Which parts does the task need?
 # **Prediction.** Fixed weights and FFN alone stay at $\log 5$. Attention alone fails with one head (proved) and, the saying goes
-# that attention moves and the FFN computes, with any number. The block learns. Without positions or without the residual it fails; without norm it fails or slows down.
+# that attention moves and the FFN computes, with any number. The block learns, with one head too. Without positions or without the residual it fails; without norm it fails or slows down.
 #
-# All train with [Adam](../training/optimizers.py) for 400 steps on 64 fresh texts, learning rate 0.01, warmed up over 20 steps and then falling linearly to zero.
-# Attention alone gets wider heads, so that it has at least as many parameters as the block; that removes size as an excuse.
+# All train with [Adam](../training/optimizers.py), gradient descent that scales the step of each parameter, for 400 steps on 64 fresh texts, learning rate 0.01, warmed up over 20 steps and then falling linearly to zero.
+# Attention alone gets wider heads, so that it has more parameters than the block; that removes size as an excuse.
+# Task, sizes, rate and steps were chosen after trials, for a block that learns quickly; the other variants were not tuned.
+# So there is a control: one-head attention also gets other rates, and twice the steps.
+# The block with one head gets twice the steps too, because in trials 400 were often too few, and eight seeds, because some fail.
 
 # %%
 def train(c: Config, seed: int = 0, steps: int = 400, lr: float = 0.01,
@@ -728,25 +738,32 @@ variants = {
 }
 for H in (1, 2, 4):
     variants[f"attention, H={H}"] = replace(base, ffn=False, H=H, d_k=104 // H)
-variants["block, H=1"] = replace(base, H=1)
 SEEDS = range(3)
 runs = {name: [train(c, s) for s in SEEDS] for name, c in variants.items()}
+for name, c, seeds in (("block, H=1", replace(base, H=1), range(8)),
+                       ("attention, H=1", variants["attention, H=1"], SEEDS)):
+    runs[f"{name}, 800 steps"] = [train(c, s, steps=800) for s in seeds]
 scores = {name: np.array([accuracy(m) for m, _ in r]) for name, r in runs.items()}
 sizes = {n: sum(p.numel() for p in r[0][0].parameters()) for n, r in runs.items()}
 ends = {n: np.mean([losses[-20:] for _, losses in r]) for n, r in runs.items()}
+controls = {lr: [accuracy(train(variants["attention, H=1"], s, lr=lr)[0]) for s in SEEDS]
+            for lr in (0.003, 0.03)}
+most = max(max(a) for a in (*controls.values(), scores["attention, H=1, 800 steps"]))
 for name, a in scores.items():
-    print(f"{name:14} {sizes[name]:6,} parameters, loss {ends[name]:.2f}, accuracy "
-          + " ".join(f"{x:.2f}" for x in a))
+    print(f"{name:25} {sizes[name]:6,} parameters, loss {ends[name]:.2f}, accuracy"
+          + "".join(f" {x:.2f}" for x in a))
+for lr, a in controls.items():
+    print(f"attention, H=1, rate {lr}: accuracy", *(f"{x:.2f}" for x in a))
 
 # %%
 #| label: fig-variants
-#| fig-cap: Accuracy on all texts after 400 steps; a bar is the mean of three seeds, dots are the seeds. Dotted, chance.
-#| fig-alt: The block reaches one; FFN only and fixed weights stay at chance; attention alone climbs with its number of heads and comes close to one at four.
+#| fig-cap: Accuracy on all texts after 400 steps, unless it says 800; a bar is the mean, dots are the seeds. Dotted, chance.
+#| fig-alt: The block reaches one; FFN only and fixed weights stay at chance; attention alone climbs with its number of heads and comes close to one at four; the one-head block reaches one in most of its seeds.
 fig, ax = plt.subplots(figsize=(6.8, 3.8))
 names = list(scores)[::-1]
 ax.barh(names, [scores[n].mean() for n in names], color="0.8", edgecolor="0.4")
 for row, n in enumerate(names):
-    ax.plot(scores[n], [row] * len(SEEDS), "o", color="C0", ms=5)
+    ax.plot(scores[n], [row] * len(scores[n]), "o", color="C0", ms=5)
 ax.axvline(1 / P, color="0.3", ls=":")
 ax.set(xlabel="accuracy", xlim=(0, 1.03))
 
@@ -768,27 +785,32 @@ def test_conclusions():
     assert scores["block"].min() > 0.97
     for name in ("FFN only", "fixed weights"):
         assert abs(ends[name] - np.log(P)) < 0.02 and scores[name].max() < 0.26
-    assert scores["attention, H=1"].max() < 0.7 and scores["attention, H=4"].min() > 0.9
+    assert scores["attention, H=1"].max() < 0.7
+    assert most < 0.8
+    one = "block, H=1, 800 steps"
+    assert sizes["attention, H=1"] > sizes["block"] > sizes[one]
+    assert (scores[one] > 0.99).sum() >= 5 and scores[one].mean() > 0.85
+    assert scores["attention, H=2"].mean() > 0.9 and scores["attention, H=4"].min() > 0.9
     assert scores["no positions"].max() < 0.6
     assert scores["no norm"].min() > 0.9 and scores["no residual"].min() > 0.9
 
 
 # %% [markdown]
 # **What the code shows:** the proofs hold to the second decimal: fixed weights end at `{python} f"{ends['fixed weights']:.2f}"` nats, FFN alone at `{python} f"{ends['FFN only']:.2f}"`, and $\log 5$ is `{python} f"{np.log(P):.2f}"`.
-# The worst block with two heads answers `{python} f"{scores['block'].min():.0%}"`. One-head attention gets `{python} f"{scores['attention, H=1'].mean():.0%}"` on average, with more parameters.
+# The worst block with two heads answers `{python} f"{scores['block'].min():.0%}"`. One-head attention gets `{python} f"{scores['attention, H=1'].mean():.0%}"` on average, with more parameters, and at most `{python} f"{most:.0%}"` with other rates or 800 steps.
 #
-# Half of the prediction was wrong. Attention alone gets `{python} f"{scores['attention, H=2'].mean():.0%}"` on average with two heads and `{python} f"{scores['attention, H=4'].mean():.0%}"` with four: softmax weights depend on the tokens, and that *is* a nonlinearity.
-# So "attention only moves" is true of fixed weights and a simplification otherwise; what one block adds is that *it does not need a head for each operand*:
-# the best one-head block reaches `{python} f"{scores['block, H=1'].max():.0%}"`, where one-head attention provably cannot (the worst of three seeds gets `{python} f"{scores['block, H=1'].min():.0%}"`, so training can still fail).
+# Much of the prediction was wrong. Attention alone gets `{python} f"{scores['attention, H=2'].mean():.0%}"` on average with two heads and `{python} f"{scores['attention, H=4'].mean():.0%}"` with four: softmax weights depend on the tokens, and that *is* a nonlinearity.
+# So "attention only moves" is true of fixed weights and a simplification otherwise. What the FFN adds is that *you no longer need a head for each operand*:
+# the block with one head answers *every* text right in `{python} f"{(scores['block, H=1, 800 steps'] == 1).sum()}"` of `{python} f"{len(scores['block, H=1, 800 steps'])}"` seeds, which one head alone provably cannot. Its worst seed gets `{python} f"{scores['block, H=1, 800 steps'].min():.0%}"`: what a model can express, training may still miss.
 # Nor did a single block lose much with its norm (`{python} f"{scores['no norm'].mean():.0%}"`) or residual (`{python} f"{scores['no residual'].mean():.0%}"`).
 # They matter [with depth](../transformers/transformer-architecture.py). Positions do matter (`{python} f"{scores['no positions'].mean():.0%}"`).
-# All this is for three seeds, one small task and one budget.
+# All this is for a few seeds, one small task and short training.
 
 # %% [markdown]
 # ### Exercise 2 (apply): parity with two heads
 #
 # The bound allows two heads for two operands. Two bits $a, b$ and a query that sees neither: head 1 looks at ones if there are any, head 2 at zeros if there are any.
-# Return a *sum of two softmax averages* that is positive exactly if $a \ne b$.
+# Let each head return the softmax average of the two bits, with scores `sharp` times the bit or minus that. Return a *weighted sum of the two averages plus a constant* that is positive exactly if $a \ne b$.
 
 # %%
 def two_head_xor(a: int, b: int, sharp: float = 20.0) -> float:
@@ -807,6 +829,8 @@ def two_head_xor(a: int, b: int, sharp: float = 20.0) -> float:
 def test_two_head_xor():
     for a, b in itertools.product((0, 1), repeat=2):
         assert (two_head_xor(a, b) > 0) == (a != b)
+    blunt = {(a, b): two_head_xor(a, b, sharp=0.0) > 0 for a in (0, 1) for b in (0, 1)}
+    assert any(up != (a != b) for (a, b), up in blunt.items())  # plain averages fail
 
 
 # %% [markdown]
@@ -829,7 +853,10 @@ for i, ax in enumerate(axes):
     ax.grid(False)
 fig.colorbar(image, ax=axes, shrink=0.8, label="weight")
 at = torch.arange(FIRST, T)
-on_operands = (A[:, at, at - 2] + A[:, at, at - 3]).mean().item()
+each = torch.stack([A[:, at, at - 2], A[:, at, at - 3]]).mean(dim=-1)  # (operand, head)
+on_operands = each.sum(dim=0).mean().item()
+for i, (two, three) in enumerate(each.T.tolist()):
+    print(f"head {i}: weight {two:.2f} two places back, {three:.2f} three places back")
 
 # %% [markdown]
 # **What the code shows:** the two operands get `{python} f"{on_operands:.0%}"` of the weight. Nobody told the model where to look.
@@ -841,7 +868,7 @@ on_operands = (A[:, at, at - 2] + A[:, at, at - 3]).mean().item()
 # %%
 #| label: fig-lens
 #| fig-cap: Left, accuracy of the stream read out after each part. Right, what each part adds to the lead of the right digit over the mean digit. Bars are means, dots three seeds.
-#| fig-alt: After the embedding and after attention the read-out is near chance; the FFN brings it to one and contributes nearly all of the lead.
+#| fig-alt: After the embedding the read-out is at chance, after attention about a third is right; the FFN brings it to one and contributes nearly all of the lead.
 @torch.no_grad()
 def lens(model: Transformer) -> tuple[list[float], list[float]]:
     """Accuracy after each part, and mean lead of the right digit that each part adds."""
@@ -868,8 +895,9 @@ for ax, values, label in zip(axes, read.transpose(1, 0, 2), ("accuracy", "lead (
     ax.set(ylabel=label)
 
 # %% [markdown]
-# **What the code shows:** after attention `{python} f"{read[:, 0, 1].mean():.0%}"` of the answers can be read off, after the FFN `{python} f"{read[:, 0, 2].mean():.0%}"`.
-# The embedding's mean lead is `{python} f"{abs(read[:, 1, 0].mean()):.2f}"` in size: by the averaging argument it would be exactly zero, were the size that the norm divides by the same for all texts. Attention has fetched the operands; they are in the stream, but not yet as an answer.
+# **What the code shows:** the embedding knows only the current digit, and `{python} f"{read[:, 0, 0].mean():.0%}"` of its answers are right. After attention `{python} f"{read[:, 0, 1].mean():.0%}"` of the answers can be read off, after the FFN `{python} f"{read[:, 0, 2].mean():.0%}"`.
+# The embedding's mean lead is `{python} f"{abs(read[:, 1, 0].mean()):.2f}"` in size: by the averaging argument of Section 6 it would be exactly zero, were the size that the norm divides by the same for all texts.
+# Attention has fetched the operands; they are in the stream, but most answers cannot be read off yet.
 #
 # ## 9. Sums it never saw
 #
@@ -900,10 +928,20 @@ axes[0].set_ylabel("accuracy")
 for n in (1, 5):
     print(f"{n} hidden:", [f"{unseen[n, s]:.2f}" for s in SEEDS])
 
+# %% tags=["test", "experiment"]
+def test_inside_and_hidden_sums():
+    assert on_operands > 0.9 and each.min() > 0.25
+    assert abs(read[:, 0, 0] - 1 / P).max() < 0.05
+    assert read[:, 0, 1].max() < 0.6 < 0.97 < read[:, 0, 2].min()
+    assert min(seen.values()) > 0.97
+    assert min(unseen[5, s] for s in SEEDS) < 0.1 < max(unseen[5, s] for s in SEEDS) < 0.9
+    assert min(unseen[1, s] for s in SEEDS) < 0.7
+
+
 # %% [markdown]
 # **What the code shows:** with five pairs hidden, accuracy on them runs from `{python} f"{min(unseen[5, s] for s in SEEDS):.0%}"` to `{python} f"{max(unseen[5, s] for s in SEEDS):.0%}"`,
 # while the lowest accuracy on trained sums is `{python} f"{min(seen[5, s] for s in SEEDS):.0%}"`. With one pair hidden it runs from `{python} f"{min(unseen[1, s] for s in SEEDS):.0%}"` to `{python} f"{max(unseen[1, s] for s in SEEDS):.0%}"`.
-# So a perfect score on what was trained does not tell you whether the block holds a rule or a table. On larger tables of sums, with far longer training, networks did find the rule, long after they had learned the table [@power2022grokking].
+# So a perfect score on what was trained does not tell you whether the block holds a rule or a table. On larger tables, with far longer training, small transformers did come to answer the hidden entries, some of them long after they had learned all the trained ones [@power2022grokking].
 #
 # ## 10. Turn the knobs
 #
@@ -911,24 +949,35 @@ for n in (1, 5):
 
 # %%
 #| label: fig-knobs
-#| fig-cap: Accuracy after 400 steps for other learning rates and widths (the FFN is four times as wide). Lines are means, dots two seeds; dotted, chance.
-#| fig-alt: Accuracy is high only in a band of learning rates and from a certain width on.
-rates, widths = (0.001, 0.003, 0.01, 0.1), (8, 16, 32)
-by_rate = np.array([[accuracy(train(base, s, lr=r)[0]) for s in (0, 1)] for r in rates])
-by_width = np.array([[accuracy(train(replace(base, d=w, d_ff=4 * w), s)[0])
-                      for s in (0, 1)] for w in widths])
+#| fig-cap: Accuracy after 400 steps for other learning rates and widths (the FFN is four times as wide). Lines are means, dots three seeds; dotted, chance.
+#| fig-alt: Accuracy is high only in a narrow band of learning rates and rises with the width.
+rates, widths = (0.001, 0.003, 0.01, 0.03, 0.1), (8, 16, 32)
+by_rate = np.array([scores["block"] if r == 0.01 else  # trained already
+                    [accuracy(train(base, s, lr=r)[0]) for s in SEEDS] for r in rates])
+by_width = np.array([scores["block"] if w == base.d else
+                     [accuracy(train(replace(base, d=w, d_ff=4 * w), s)[0])
+                      for s in SEEDS] for w in widths])
 fig, axes = plt.subplots(1, 2, figsize=(7, 2.8), sharey=True)
 for ax, x, y, label in ((axes[0], rates, by_rate, "learning rate"),
                         (axes[1], widths, by_width, "width")):
     ax.semilogx(x, y.mean(axis=1), "-", color="C0")
     ax.semilogx(x, y, "o", color="C0")
     ax.axhline(1 / P, color="0.4", ls=":")
+    ax.minorticks_off()
+    ax.set_xticks(x, [f"{v:g}" for v in x])
     ax.set(xlabel=label, ylim=(0, 1.05))
 axes[0].set_ylabel("accuracy")
 
+# %% tags=["test", "experiment"]
+def test_knobs():
+    assert max(by_rate[0].mean(), by_rate[-1].mean()) < 0.35
+    assert by_rate[1].mean() < 0.9 and by_rate[2].min() > 0.97
+    assert by_width[0].max() < 0.6 and by_width[1].mean() < 0.95
+
+
 # %% [markdown]
 # **What the code shows:** a tenth of the rate leaves `{python} f"{by_rate[0].mean():.0%}"`: too slow for 400 steps. Ten times it leaves `{python} f"{by_rate[-1].mean():.0%}"`.
-# Even a third, 0.003, leaves `{python} f"{by_rate[1].mean():.0%}"`. The band is narrow: sweep rates by factors of three before you blame the model.
+# A third, 0.003, leaves `{python} f"{by_rate[1].mean():.0%}"`; three times, 0.03, leaves `{python} f"{by_rate[3].mean():.0%}"`, with seeds from `{python} f"{by_rate[3].min():.0%}"` to `{python} f"{by_rate[3].max():.0%}"`. The band is narrow: sweep rates by factors of three before you blame the model.
 # A width of 8 gets `{python} f"{by_width[0].mean():.0%}"` and 16 gets `{python} f"{by_width[1].mean():.0%}"`; a narrow block must keep digits, places and sums in few dimensions.
 #
 # ## 11. Write, and three ways to fail
@@ -952,28 +1001,33 @@ def written(model: Transformer) -> float:
     return same.float().mean().item()
 
 
-failures = {
-    "all in order": train(base),
-    "mask forgotten": train(replace(base, causal=False)),
-    "targets not shifted": train(base, shift=0),
-    "rate of 0.3": train(base, lr=0.3),
+broken = {
+    "mask forgotten": (replace(base, causal=False), {}),
+    "targets not shifted": (base, {"shift": 0}),
+    "rate of 0.3": (base, {"lr": 0.3}),
 }
-writes = {name: written(m) for name, (m, _) in failures.items()}
-last = {name: np.mean(losses[-20:]) for name, (_, losses) in failures.items()}
-early = {name: np.mean(losses[80:100]) for name, (_, losses) in failures.items()}
+failures = {"all in order": runs["block"]}  # three seeds each
+for name, (c, options) in broken.items():
+    failures[name] = [train(c, s, **options) for s in SEEDS]
+writes = {name: np.array([written(m) for m, _ in r]) for name, r in failures.items()}
+curves = {name: np.array([losses for _, losses in r]) for name, r in failures.items()}
+early = {name: losses[:, 80:100].mean() for name, losses in curves.items()}
+last = {name: losses[:, -20:].mean() for name, losses in curves.items()}
 for name in failures:
-    print(f"{name:20} loss {early[name]:.2f} after 100 steps, {last[name]:.2f} at the end; "
-          f"written digits right {writes[name]:.0%}")
+    print(f"{name:20} loss {early[name]:.2f} after 100 steps, {last[name]:.2f} at the end;"
+          f"\n{'':20} written right", *(f"{w:.0%}" for w in writes[name]))
+print("the rule wants     ", *exam[194].tolist())
 for name in ("mask forgotten", "targets not shifted"):
-    print(name, "writes", *generate(failures[name][0], exam[194:195, :4])[0].tolist())
+    print(f"{name:19}", *generate(failures[name][0][0], exam[194:195, :4])[0].tolist())
 
 # %% tags=["test", "experiment"]
 def test_failures():
-    assert writes["all in order"] > 0.95
+    assert writes["all in order"].min() > 0.95
     for name in ("mask forgotten", "targets not shifted"):
-        assert early[name] < early["all in order"] and writes[name] < 0.5
+        assert early[name] < early["all in order"] and writes[name].max() < 0.35
     assert last["mask forgotten"] < 0.25 and last["targets not shifted"] < 0.02
-    assert last["rate of 0.3"] > 1.5
+    ends_high = curves["rate of 0.3"][:, -20:].mean(axis=1)
+    assert abs(ends_high - np.log(P)).max() < 0.1
 
 
 # %% tags=["test"]
@@ -995,8 +1049,8 @@ def test_generate_appends_the_best_digit():
 # | loss near zero at once, writing repeats the last digit | targets are the inputs themselves | shift by one; print one input and target |
 # | loss stays at $\log P$ | learning rate far too high | try thirds; compare with the loss of a blind guess |
 #
-# **What the code shows:** after 100 steps the first two have losses of `{python} f"{early['mask forgotten']:.2f}"` and `{python} f"{early['targets not shifted']:.2f}"`, where the right model still has `{python} f"{early['all in order']:.2f}"`. They write `{python} f"{writes['mask forgotten']:.0%}"` and `{python} f"{writes['targets not shifted']:.0%}"` right, no better than chance.
-# Without the mask only the last of the nine targets is not in the input, and it alone keeps the final loss at `{python} f"{last['mask forgotten']:.2f}"`.
+# **What the code shows:** after 100 steps the first two have losses of `{python} f"{early['mask forgotten']:.2f}"` and `{python} f"{early['targets not shifted']:.2f}"`, where the right model still has `{python} f"{early['all in order']:.2f}"`. They write `{python} f"{writes['mask forgotten'].mean():.0%}"` and `{python} f"{writes['targets not shifted'].mean():.0%}"` right on average, about what a blind guess would.
+# Without the mask only the last of the nine targets is not in the input, and it keeps the final loss at `{python} f"{last['mask forgotten']:.2f}"`.
 # Let a model write before you trust its loss.
 #
 # ### Exercise 3 (apply): the two numbers every run should start with
@@ -1045,9 +1099,15 @@ ax.legend()
 print("steps to half the blind loss:", half, " accuracy today:",
       [round(accuracy(m), 2) for m, _ in modern])
 
+# %% tags=["test", "experiment"]
+def test_modern_block():
+    assert max(half["today"]) < min(half["older"])
+    assert min(accuracy(m) for m, _ in modern) > 0.97
+
+
 # %% [markdown]
 # **What the code shows:** half the blind loss is reached after `{python} f"{np.mean(half['today']):.0f}"` steps on average, against `{python} f"{np.mean(half['older']):.0f}"`.
-# This task rewards relative positions, so it favours RoPE; it does not rank blocks for language.
+# The rule speaks of relative places, which is what RoPE encodes, so the task may favour it. One task does not rank blocks for language.
 #
 # ### Exercise 4 (explore): which of the three changes is it?
 #
@@ -1074,10 +1134,10 @@ def test_steps_to_half():
 # %% [markdown]
 # ### Exercise 5 (check): a third operand
 #
-# Let the rule be the sum of *three* earlier digits, none of them the current one, with no shortcut. How many heads must attention alone have at least? And a block?
+# Let the rule be the sum of *three* earlier digits, none of them the current one, with no shortcut: it stays uniform given the current digit and any two others. How many heads must attention alone have at least? And a block?
 
 # %% [markdown] tags=["solution"]
-# Three: with two heads every term of $D z_c$ sees two operands at most, and the sum is still uniform.
+# Three: with two heads every term of $D z_c$ sees the current digit and two others at most, and the sum is still uniform.
 # The bound does not apply to a block: one head can average the three operands, and the FFN can compute any function of the average. Whether training finds it is another question.
 
 # %% [markdown]
@@ -1095,11 +1155,11 @@ def test_steps_to_half():
 # |---|---|---|---|
 # | Block | $u = h + \text{Attention}(\text{norm}(h))$, then the FFN | `h = h + f(norm(h))` | every transformer |
 # | Fixed weights | loss at least $\log P$ | `fixed=True` | Section 6 |
-# | One head, one degree | $\mathbb{E}[D(z_y - \overline{z})] = 0$ | `weighted_lead(model, ids, t)` | what attention alone cannot |
+# | One head alone | $\mathbb{E}[D(z_y - \overline{z})] = 0$ | `weighted_lead(model, ids, t)` | Section 6 |
 # | Causality | gradient of output $t$ by input $j \gt t$ is 0 | `reach(c)` | before any training |
 # | Logit lens | $(\text{part} / \text{size}) \odot g \, U$ | `lens(model)` | looking inside |
 # | Writing | append the best token | `generate(model, starts)` | [GPT](../transformers/gpt.py) |
 #
-# **The essential insight:** attention fetches and the FFN computes. Fetching with fixed weights is a sum over single tokens, and such a sum is blind to any rule that needs two tokens together;
-# softmax weights see a little further, one token for each head. The FFN has no such limit, because attention has put everything it needs into one vector.
+# **The essential insight:** attention fetches and the FFN computes. Fetching with fixed weights is a sum over single tokens, and such a sum is blind to an answer that no single token hints at;
+# softmax weights see further, one token for each head. The FFN has no such limit, because attention has put everything it needs into one vector.
 # The next lab stacks these blocks and lets them read Shakespeare: [a minimal GPT](09-minimal-gpt.py).

@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/08-minimal-transformer.py: edit that file, then run doit. digest:a4fd10095077a0f5
+# Generated from src/topics/notebooks/08-minimal-transformer.py: edit that file, then run doit. digest:052b1fb18db7de05
 
 """Tests of notebooks/08-minimal-transformer: A minimal transformer."""
 
@@ -299,7 +299,7 @@ class Transformer(nn.Module):
         return self.U(self.norm(self.block(self.embed(ids))))
 
 
-# src/topics/notebooks/08-minimal-transformer.py:643
+# src/topics/notebooks/08-minimal-transformer.py:650
 @torch.no_grad()
 def weighted_lead(model: Transformer, ids: torch.Tensor, t: int) -> torch.Tensor:
     """D (z_y - mean z) of each text at position t, for one head and no FFN, (n,)."""
@@ -311,7 +311,7 @@ def weighted_lead(model: Transformer, ids: torch.Tensor, t: int) -> torch.Tensor
     return s.exp().sum(dim=-1) * (right - z.mean(dim=-1))
 
 
-# src/topics/notebooks/08-minimal-transformer.py:794
+# src/topics/notebooks/08-minimal-transformer.py:814
 def two_head_xor(a: int, b: int, sharp: float = 20.0) -> float:
     """Positive if a != b, negative otherwise; each head averages over the two bits."""
     bits = np.array([a, b], dtype=float)
@@ -322,7 +322,7 @@ def two_head_xor(a: int, b: int, sharp: float = 20.0) -> float:
     return float(total)
 
 
-# src/topics/notebooks/08-minimal-transformer.py:939
+# src/topics/notebooks/08-minimal-transformer.py:985
 @torch.no_grad()
 def generate(model: Transformer, starts: torch.Tensor) -> torch.Tensor:
     """Starts (n, 4) continued to (n, T + 1), each time by the best digit."""
@@ -333,7 +333,7 @@ def generate(model: Transformer, starts: torch.Tensor) -> torch.Tensor:
     return ids
 
 
-# src/topics/notebooks/08-minimal-transformer.py:1007
+# src/topics/notebooks/08-minimal-transformer.py:1058
 def reference_losses(n: int, p: float, r: float) -> tuple[float, float]:
     """Blind loss and the loss of the confident model, in nats."""
     return float(np.log(n)), float(-r * np.log(p) - (1 - r) * np.log((1 - p) / (n - 1)))
@@ -478,7 +478,7 @@ def test_parts_add_up():
     assert torch.equal(out, alone.block.parts["FFN"])
 
 
-# src/topics/notebooks/08-minimal-transformer.py:661
+# src/topics/notebooks/08-minimal-transformer.py:668
 def test_one_head_identity():
     texts = continue_texts(np.array(list(itertools.product(range(P), repeat=4))))
     for seed in range(20):
@@ -490,13 +490,15 @@ def test_one_head_identity():
         assert (one(texts[:, :T])[:, FIRST + seed % 8].argmax(-1) != y).any()
 
 
-# src/topics/notebooks/08-minimal-transformer.py:807
+# src/topics/notebooks/08-minimal-transformer.py:827
 def test_two_head_xor():
     for a, b in itertools.product((0, 1), repeat=2):
         assert (two_head_xor(a, b) > 0) == (a != b)
+    blunt = {(a, b): two_head_xor(a, b, sharp=0.0) > 0 for a in (0, 1) for b in (0, 1)}
+    assert any(up != (a != b) for (a, b), up in blunt.items())  # plain averages fail
 
 
-# src/topics/notebooks/08-minimal-transformer.py:980
+# src/topics/notebooks/08-minimal-transformer.py:1031
 def test_generate_appends_the_best_digit():
     torch.manual_seed(2)
     model = Transformer(Config())
@@ -508,7 +510,7 @@ def test_generate_appends_the_best_digit():
     assert torch.equal(ids[:, 4:], best[:, 3:])
 
 
-# src/topics/notebooks/08-minimal-transformer.py:1015
+# src/topics/notebooks/08-minimal-transformer.py:1066
 def test_reference_losses():
     blind, sure = reference_losses(5, 0.2, 0.5)
     assert abs(blind - np.log(5)) < 1e-12 and abs(sure - blind) < 1e-12
