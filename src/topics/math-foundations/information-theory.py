@@ -162,13 +162,14 @@ for j in np.argsort(-frequencies)[[1, 2, 30, -2]]:
 # The waste of $1/4$ bit is the divergence: $\frac{1}{2} \log_2 2 + \frac{1}{4} \log_2 1 + \frac{1}{4} \log_2 \frac{1}{2} = \frac{1}{4}$.
 # All of this is asserted above.
 #
-# **What the code shows:** on real text Huffman's code is `{python} f"{frequencies @ lengths - entropy(frequencies) / np.log(2):.3f}"` bits from the entropy (@fig-lengths).
+# **What the code shows:** on real text Huffman's code is `{python} f"{frequencies @ lengths - entropy(frequencies) / np.log(2):.3f}"` bits from the entropy.
+# Single words may be shorter than their surprisal, as for the two rarest characters in @fig-lengths; the average cannot.
 # It is still far from zlib, which uses context.
 
 # %%
 #| label: fig-lengths
 #| fig-cap: "Shakespeare's 64 characters from the most to the least frequent: surprisal, Huffman's word length, and the fixed length of six bits."
-#| fig-alt: "The surprisal climbs from 2.6 to 20 bits. Huffman's lengths follow it in whole steps and stay within about one bit; the fixed length is a level line."
+#| fig-alt: "The surprisal climbs from under 3 to 20 bits. Huffman's lengths follow it in whole steps, except for the two rarest characters, whose words are shorter; the fixed length is a level line."
 order = np.argsort(-frequencies)
 fig, ax = plt.subplots()
 ax.step(range(K), lengths[order], where="mid", color="C1", label="Huffman")
@@ -812,7 +813,7 @@ for N in (20, 100, 1000):
           f"corrected {corrected:+.3f} nats")
 
 # %% [markdown]
-# **What the code shows:** once $N$ is well above $K = 50$ the theory is exact enough and the correction removes most of the bias; with 20 samples half of it stays.
+# **What the code shows:** once $N$ is well above $K = 50$ the theory is exact enough and the correction removes most of the bias; with 20 samples more than half of it stays.
 #
 # ### Experiment: how predictable is English?
 #
@@ -857,16 +858,16 @@ for seed in range(8):
     curves["Shakespeare"].append(context_curves(piece, 27, n_max))
     curves["control"].append(context_curves(noise, 27, n_max))
 results = {name: np.array(runs) for name, runs in curves.items()}  # (8, 3, n_max)
-print("n                 " + "".join(f"{n:6d}" for n in range(1, n_max + 1)))
+print("n                    " + "".join(f"{n:6d}" for n in range(1, n_max + 1)))
 for name, runs in results.items():
     for row, kind in enumerate(("plug-in", "corrected", "adaptive")):
         values = "".join(f"{v:6.2f}" for v in runs[:, row].mean(axis=0))
-        print(f"{name[:7]:8} {kind:9}{values}")
+        print(f"{name:11} {kind:9}{values}")
 
 # %%
 #| label: fig-rate
 #| fig-cap: "Bits per letter against the length of the n-gram, for eight pieces of 100,000 letters. Bands run from the lowest to the highest piece. Left, Shakespeare; right, independent letters with the same frequencies, whose true value is the grey line."
-#| fig-alt: "Left: the plug-in estimate falls to under one bit, the adaptive loss levels out near 2.3 bits. Right: for letters that cannot be predicted at all the plug-in falls to zero from the fourth letter on, while the adaptive loss stays above the true value of 4.1 bits."
+#| fig-alt: "Left: the plug-in estimate falls to under one bit, the adaptive loss levels out near 2.3 bits. Right: for letters that cannot be predicted at all the plug-in drops steeply from n = 4 on and reaches zero at n = 7, while the adaptive loss stays above the true value of 4.1 bits."
 fig, panels = plt.subplots(1, 2, figsize=(7.4, 3.3), sharey=True)
 for ax, (name, runs) in zip(panels, results.items()):
     for row, (kind, style) in enumerate((("plug-in", "s--"), ("corrected", "^:"),

@@ -514,7 +514,7 @@ report("db1", db1, numeric_gradient(
     lambda b1: loss_from_Z(X @ net["W1"] + b1), net["b1"]))
 
 # %% [markdown]
-# Seven arrays, seven agreements. Collect them in one function; the bold part of the network is these five lines.
+# All agree. Collect the steps in one function.
 # On the hand example, $\partial L / \partial s = p - (0, 1) = (0.731, -0.731)$, and everything else is a multiple of 0.731:
 #
 # $$
@@ -709,7 +709,7 @@ ax.legend(loc="lower left")
 # %% [markdown]
 # **What the code shows:** in @fig-curve momentum ends at a loss of `{python} f"{curves['rate 0.1, momentum 0.9'][:, -1].mean():.4f}"` where the plain rate of 0.1 has reached `{python} f"{curves['rate 0.1'][:, -1].mean():.2f}"`.
 # The control says what momentum is worth: ten times the rate alone gives nearly the same loss, `{python} f"{curves['rate 1, no momentum'][:, -1].mean():.4f}"`, on a rougher way with wider bands.
-# So here momentum is mostly a larger step, taken more steadily; the tuning images put the two `{python} f"{abs(tuned['rate 0.1, momentum 0.9'] - tuned['rate 1, no momentum']) * 200:.0f}"` images of 200 apart, which is no difference to build on.
+# So here momentum is mostly a larger step, taken more steadily; the tuning accuracies are `{python} f"{tuned['rate 0.1, momentum 0.9']:.1%}"` and `{python} f"{tuned['rate 1, no momentum']:.1%}"`, and a step of 0.5 % is one image.
 # [Optimization](../math-foundations/optimization.py) shows where momentum earns more: in long, narrow valleys.
 
 # %% tags=["test"]
@@ -729,6 +729,11 @@ def test_sgd_keeps_its_history():
     assert len(history) == 5 and history[0] is params
     assert all(np.array_equal(params[k], before[k]) for k in params)
     assert loss_of(history[-1], X, y) < loss_of(history[0], X, y)
+    scores = forward(params, X)[2]
+    np.testing.assert_allclose(loss_of(params, X, y), cross_entropy(scores, y))
+    plain = sgd(params, X, y)[-1]  # the defaults that the text names
+    spelled = sgd(params, X, y, None, 30, 0.1, 0.9, 32)[-1]
+    assert all(np.array_equal(plain[k], spelled[k]) for k in plain)
     right = (forward(history[-1], X)[2].argmax(axis=1) == y).mean()
     assert accuracy(history[-1], X, y) == right
 
@@ -754,37 +759,38 @@ def nesterov_step(
 
 
 # %% tags=["test"]
-def library_params(model: MLPClassifier) -> dict[str, np.ndarray]:
+def check_params(model: MLPClassifier) -> dict[str, np.ndarray]:
     """A copy of the parameters under our names."""
     (W1, W2), (b1, b2) = model.coefs_, model.intercepts_
     return {k: A.copy() for k, A in zip(("W1", "b1", "W2", "b2"), (W1, b1, W2, b2))}
 
 
-def library_epochs(rng: np.random.Generator, epochs: int, **settings) -> tuple:
-    """A random problem; MLPClassifier's parameters after 1 and after `epochs` more."""
+def random_library_run(rng: np.random.Generator, epochs: int, **settings) -> tuple:
+    """Start, data and batch size of a random problem, and MLPClassifier trained on it."""
     d, m = (int(size) for size in rng.permutation(np.arange(1, 8))[:2])
     K = int(rng.integers(3, 6))  # for two classes the library has one output, not two
-    n, batch = int(rng.integers(2 * K, 30)), int(rng.integers(1, 12))
+    n = int(rng.integers(2 * K, 30))
+    batch = int(rng.integers(1, min(n, 11) + 1))
     _, X, y = random_problem(rng, n, d, m, K)
     settings = {"momentum": 0.0, "alpha": 0.0} | settings
-    model = MLPClassifier((m,), solver="sgd", learning_rate_init=0.1, shuffle=False,
-                          batch_size=batch, random_state=0, **settings)
-    model.partial_fit(X, y, classes=np.arange(K))
-    first = library_params(model)
-    model._optimizer.velocities = [0 * v for v in model._optimizer.velocities]
+    untrained, model = (
+        MLPClassifier((m,), solver="sgd", learning_rate_init=lr, shuffle=False,
+                      batch_size=batch, random_state=0, **settings)
+        for lr in (1e-300, 0.1))
+    untrained.partial_fit(X, y, classes=np.arange(K))  # draws its weights, no more
     for _ in range(epochs):
-        model.partial_fit(X, y)
-    return first, X, y, batch, model
+        model.partial_fit(X, y, classes=np.arange(K))
+    return check_params(untrained), X, y, batch, model
 
 
 def test_sgd_matches_mlpclassifier():
     rng = np.random.default_rng(9)
     for trial in range(24):
         momentum = (0.0, 0.5, 0.9)[trial % 3]
-        first, X, y, batch, model = library_epochs(
+        first, X, y, batch, model = random_library_run(
             rng, 5, momentum=momentum, nesterovs_momentum=False)
         ours = sgd(first, X, y, None, 5, 0.1, momentum, batch)[-1]
-        for name, expected in library_params(model).items():
+        for name, expected in check_params(model).items():
             np.testing.assert_allclose(ours[name], expected, atol=1e-11)
         P = softmax(forward(ours, X)[2])
         np.testing.assert_allclose(P, model.predict_proba(X), atol=1e-11)
@@ -794,9 +800,9 @@ def test_sgd_matches_mlpclassifier():
 def test_nesterov_step():
     rng = np.random.default_rng(10)
     for _ in range(20):
-        first, X, y, batch, model = library_epochs(rng, 4, momentum=0.9)
+        first, X, y, batch, model = random_library_run(rng, 4, momentum=0.9)
         ours = sgd(first, X, y, None, 4, 0.1, 0.9, batch, step=nesterov_step)[-1]
-        for name, expected in library_params(model).items():
+        for name, expected in check_params(model).items():
             np.testing.assert_allclose(ours[name], expected, atol=1e-11)
 
 
@@ -967,7 +973,8 @@ ax.legend(loc="center right")
 
 # %% [markdown]
 # **What the code shows:** all digits that matter.
-# With batches of 32, which divide 800, the weights are equal to the last bit for all five seeds, and with batches of 50 they drift apart by rounding alone (@fig-same).
+# With batches of 50 the weights drift apart by rounding alone: you divide by the batch size before the matrix products, the library after them (@fig-same).
+# With batches of 32 there is not even that, on the machine that built this page. Dividing by a power of two changes no digit, so both round in the same places.
 # One wrong line, a gate that lets half of a closed gradient through, moves weights by `{python} f"{gaps['wrong gate'][:, 0].max():.1f}"` in the first epoch.
 # And look at its exam: `{python} f"{np.mean(careless_exam):.3f}"`, as good as the right network.
 # **An accuracy cannot tell you that your gradients are right.** A network with a wrong gradient often learns anyway; only a comparison of numbers finds it.
@@ -996,10 +1003,10 @@ def decayed_gradients(
 def test_decayed_gradients():
     rng = np.random.default_rng(11)
     for alpha in np.linspace(0, 1, 20):
-        first, X, y, batch, model = library_epochs(rng, 3, alpha=alpha)
+        first, X, y, batch, model = random_library_run(rng, 3, alpha=alpha)
         ours = sgd(first, X, y, None, 3, 0.1, 0.0, batch, gradients_of=(
             lambda params, X, y: decayed_gradients(params, X, y, alpha)))[-1]
-        for name, expected in library_params(model).items():
+        for name, expected in check_params(model).items():
             np.testing.assert_allclose(ours[name], expected, atol=1e-11)
 
 
@@ -1009,7 +1016,7 @@ def test_library_start():
     for seed in range(5):
         model = MLPClassifier((4,), solver="sgd", learning_rate_init=1e-300,
                               momentum=0, alpha=0, random_state=seed)
-        expected = library_params(model.partial_fit(X, y, classes=np.arange(3)))
+        expected = check_params(model.partial_fit(X, y, classes=np.arange(3)))
         ours = library_start(5, 4, 3, np.random.RandomState(seed))
         for name in ours:
             np.testing.assert_array_equal(ours[name], expected[name])
@@ -1024,7 +1031,7 @@ def test_library_start():
 
 # %%
 #| label: fig-units
-#| fig-cap: Four hidden units, one per row. First column, incoming weights (blue negative, red positive, white zero); then the six training images on which the unit is most active. The title says for which digit the unit votes most, and against which.
+#| fig-cap: Four hidden units, one per row. First column, incoming weights (red positive, blue negative; the strongest carry their sign); then the six training images on which the unit is most active. The title says for which digit the unit votes most, and against which.
 #| fig-alt: The weight images are strokes and gaps, not whole digits. The images that excite a unit come from one or a few classes and share ink in the same places.
 net = ours[0]
 H = forward(net, X_learn)[1]
@@ -1033,6 +1040,9 @@ fig, axes = plt.subplots(4, 7, figsize=(6.4, 4.1))
 for row, j in zip(axes, strongest):
     weights = net["W1"][:, j].reshape(8, 8)
     row[0].imshow(weights, cmap="RdBu_r", vmin=-abs(weights).max(), vmax=abs(weights).max())
+    for at in np.argwhere(abs(weights) > abs(weights).max() / 2):
+        row[0].text(*at[::-1], "+" if weights[tuple(at)] > 0 else "\u2212", color="white",
+                    fontsize=7, ha="center", va="center")
     row[0].set_title(f"+{net['W2'][j].argmax()}  \u2212{net['W2'][j].argmin()}")
     for ax, i in zip(row[1:], np.argsort(-H[:, j])):
         ax.imshow(X_learn[i].reshape(8, 8), cmap="gray_r")
@@ -1156,12 +1166,12 @@ def test_shift_images():
 def test_shifted_exam():
     plain = accuracy(ours[0], X_exam, y_exam)
     for right, down in [(1, 0), (-1, 0), (0, 1), (0, -1)]:
-        assert accuracy(ours[0], shift_images(X_exam, right, down), y_exam) < plain - 0.05
+        assert accuracy(ours[0], shift_images(X_exam, right, down), y_exam) < plain / 2
 
 
 # %% [markdown] tags=["solution"]
-# Accuracy falls far, most of all for shifts to the side, which are large for strokes two pixels wide. Nothing in a fully connected network knows that pixel 27 is next
-# to pixel 28: permute the pixels of all images in one fixed way, and training goes just as well.
+# Accuracy falls to less than half in each of the four directions (the test asks for that). A shift of one pixel is large for strokes two pixels wide, and nothing in
+# a fully connected network knows that pixel 27 is next to pixel 28: permute the pixels of all images in one fixed way, and training goes as well as before.
 # Training on shifted copies helps, and a [convolutional network](../architectures/cnns.py) builds the idea in.
 
 # %% [markdown]
@@ -1219,9 +1229,9 @@ axes[1, 0].set_ylabel("accuracy");
 
 # %% [markdown]
 # **What the code shows:** two cliffs and two plateaus (@fig-knobs).
-# The *rate* may vary a hundredfold, then one step more ends in chance.
+# The *rate*: from 0.01 to 0.3 little changes, and at 1 the network is at chance. The best setting lies close to a cliff.
 # *Width* pays until about 16 units; the rest is insurance.
-# The *initial scale* surprises: even a thousandth of He's works, because this net is shallow and its biases and momentum soon make up for it, while thirty times He's does not.
+# The *initial scale* surprises: even a thousandth of He's works, while thirty times He's does not. With two layers a small start is only a slow one; in a deep stack small factors multiply ([multilayer networks](../neural-networks/multilayer-networks.py#where-to-start-initial-weights)). Exactly zero is another matter, as you will see next.
 # *Batches of 4* fail at this rate (`{python} f"{turned['batch'][0][0]:.2f}"`), and reach `{python} f"{small_batch[0]:.3f}"` at an eighth of it: their gradients are noisier, and momentum adds the noise up.
 # *All 800 at once* means one step an epoch, 30 steps in all: `{python} f"{turned['batch'][-1][0]:.3f}"`, and `{python} f"{whole_batch[0]:.3f}"` with ten times as many.
 # So the knobs are not independent: turn the rate whenever you turn the batch.
@@ -1283,24 +1293,24 @@ for ax, (name, (losses, tuning, *_)) in zip(axes.flat, failed.items()):
     ax.semilogy(tuning, "--", label="tuning")
     ax.axhline(np.log(10), color="0.3", linestyle=":", linewidth=1.2)
     ax.set_title(name)
-axes[0, 0].legend()
+axes[0, 1].legend(loc="lower left")
 for ax in axes[1]:
     ax.set_xlabel("epoch")
 for ax in axes[:, 0]:
     ax.set_ylabel("loss (nats)")
 
 # %% [markdown]
-# **What the code shows:** four of the five look alike from outside (@fig-failures): a loss near $\log 10$ and answers at chance. What tells them apart is where you look next.
+# **What the code shows:** all five answer at chance, and four of them look alike at the end (@fig-failures): a loss near $\log 10$, and no unit alive. What tells them apart is how they began.
 #
 # | symptom | cause | fix |
 # |---|---|---|
-# | flat at exactly $\log 10$ from the first step | zero weights: $H = 0$ and $W^{(2)} = 0$, so both gradients of the weights are zero and only $b^{(2)}$ learns | a random start |
+# | flat at $\log 10$ from the first step | zero weights: $H = 0$ and $W^{(2)} = 0$, so both gradients of the weights are zero and only $b^{(2)}$ learns | a random start |
 # | the loss jumps up, then stays near $\log 10$; all units dead | a rate of 3: the first steps throw every unit to the silent side of its gate, where nothing comes back | a smaller rate, tried by factors of 3 |
 # | the same picture at a rate that used to work | the forgotten $1/n$ makes the rate 32 times as large; a rate of 0.1 / 32 repeats the healthy run | take the mean, or know that the rate depends on the batch |
 # | the first loss is far above $\log 10$ | unscaled pixels: scores and gradients are 16 times too large, and the first layer's slopes as well | scale the inputs; a rate of 0.1 / 256 alone gets to `{python} f"{small_rate[3]:.0%}"` only |
 # | training loss falls slowly, tuning loss rises above $\log 10$ | shuffled labels: there is nothing to learn but the 800 answers by heart | look at images beside their labels |
 #
-# The print of dead units is the cheapest test: `{python} f"{failed['healthy'][2]:.0%}"` are silent on all training images even in the healthy run, all of them in four of the failures.
+# Counting dead units is the cheapest test: `{python} f"{failed['healthy'][2]:.0%}"` are silent on all training images even in the healthy run, all of them in four of the failures.
 #
 # ## Conventions and common confusions
 #

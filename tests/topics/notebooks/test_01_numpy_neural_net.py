@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/01-numpy-neural-net.py: edit that file, then run doit. digest:98e071271cfd8d00
+# Generated from src/topics/notebooks/01-numpy-neural-net.py: edit that file, then run doit. digest:dece9659ceab4781
 
 """Tests of notebooks/01-numpy-neural-net: A neural network in NumPy."""
 
@@ -177,7 +177,7 @@ def accuracy(params: dict[str, np.ndarray], X: np.ndarray, y: np.ndarray) -> flo
     return float((forward(params, X)[-1].argmax(axis=1) == y).mean())
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:744
+# src/topics/notebooks/01-numpy-neural-net.py:749
 def nesterov_step(
     params: dict[str, np.ndarray], velocity: dict[str, np.ndarray],
     grads: dict[str, np.ndarray], lr: float, momentum: float,
@@ -188,32 +188,33 @@ def nesterov_step(
     return {k: params[k] + ahead[k] for k in params}, velocity
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:757
-def library_params(model: MLPClassifier) -> dict[str, np.ndarray]:
+# src/topics/notebooks/01-numpy-neural-net.py:762
+def check_params(model: MLPClassifier) -> dict[str, np.ndarray]:
     """A copy of the parameters under our names."""
     (W1, W2), (b1, b2) = model.coefs_, model.intercepts_
     return {k: A.copy() for k, A in zip(("W1", "b1", "W2", "b2"), (W1, b1, W2, b2))}
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:763
-def library_epochs(rng: np.random.Generator, epochs: int, **settings) -> tuple:
-    """A random problem; MLPClassifier's parameters after 1 and after `epochs` more."""
+# src/topics/notebooks/01-numpy-neural-net.py:768
+def random_library_run(rng: np.random.Generator, epochs: int, **settings) -> tuple:
+    """Start, data and batch size of a random problem, and MLPClassifier trained on it."""
     d, m = (int(size) for size in rng.permutation(np.arange(1, 8))[:2])
     K = int(rng.integers(3, 6))  # for two classes the library has one output, not two
-    n, batch = int(rng.integers(2 * K, 30)), int(rng.integers(1, 12))
+    n = int(rng.integers(2 * K, 30))
+    batch = int(rng.integers(1, min(n, 11) + 1))
     _, X, y = random_problem(rng, n, d, m, K)
     settings = {"momentum": 0.0, "alpha": 0.0} | settings
-    model = MLPClassifier((m,), solver="sgd", learning_rate_init=0.1, shuffle=False,
-                          batch_size=batch, random_state=0, **settings)
-    model.partial_fit(X, y, classes=np.arange(K))
-    first = library_params(model)
-    model._optimizer.velocities = [0 * v for v in model._optimizer.velocities]
+    untrained, model = (
+        MLPClassifier((m,), solver="sgd", learning_rate_init=lr, shuffle=False,
+                      batch_size=batch, random_state=0, **settings)
+        for lr in (1e-300, 0.1))
+    untrained.partial_fit(X, y, classes=np.arange(K))  # draws its weights, no more
     for _ in range(epochs):
-        model.partial_fit(X, y)
-    return first, X, y, batch, model
+        model.partial_fit(X, y, classes=np.arange(K))
+    return check_params(untrained), X, y, batch, model
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:818
+# src/topics/notebooks/01-numpy-neural-net.py:824
 def library_start(d: int, m: int, K: int, rng: np.random.RandomState) -> dict:
     """Weights and biases as MLPClassifier draws them for ReLU, in its order."""
     params = {}
@@ -224,7 +225,7 @@ def library_start(d: int, m: int, K: int, rng: np.random.RandomState) -> dict:
     return params
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:983
+# src/topics/notebooks/01-numpy-neural-net.py:990
 def decayed_gradients(
     params: dict[str, np.ndarray], X: np.ndarray, y: np.ndarray, alpha: float
 ) -> dict[str, np.ndarray]:
@@ -235,7 +236,7 @@ def decayed_gradients(
     return grads
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:1101
+# src/topics/notebooks/01-numpy-neural-net.py:1111
 def confusions(y: np.ndarray, said: np.ndarray, K: int) -> np.ndarray:
     """Counts (K, K): row, the true class y (n,); column, the answer said (n,)."""
     counts = np.zeros((K, K), dtype=int)
@@ -243,7 +244,7 @@ def confusions(y: np.ndarray, said: np.ndarray, K: int) -> np.ndarray:
     return counts
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:1131
+# src/topics/notebooks/01-numpy-neural-net.py:1141
 def shift_images(X: np.ndarray, right: int, down: int) -> np.ndarray:
     """Images (n, 64), moved; what leaves the frame is lost, blanks come in."""
     images, moved = X.reshape(-1, 8, 8), np.zeros((len(X), 8, 8))
@@ -390,58 +391,63 @@ def test_sgd_keeps_its_history():
     assert len(history) == 5 and history[0] is params
     assert all(np.array_equal(params[k], before[k]) for k in params)
     assert loss_of(history[-1], X, y) < loss_of(history[0], X, y)
+    scores = forward(params, X)[2]
+    np.testing.assert_allclose(loss_of(params, X, y), cross_entropy(scores, y))
+    plain = sgd(params, X, y)[-1]  # the defaults that the text names
+    spelled = sgd(params, X, y, None, 30, 0.1, 0.9, 32)[-1]
+    assert all(np.array_equal(plain[k], spelled[k]) for k in plain)
     right = (forward(history[-1], X)[2].argmax(axis=1) == y).mean()
     assert accuracy(history[-1], X, y) == right
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:780
+# src/topics/notebooks/01-numpy-neural-net.py:786
 def test_sgd_matches_mlpclassifier():
     rng = np.random.default_rng(9)
     for trial in range(24):
         momentum = (0.0, 0.5, 0.9)[trial % 3]
-        first, X, y, batch, model = library_epochs(
+        first, X, y, batch, model = random_library_run(
             rng, 5, momentum=momentum, nesterovs_momentum=False)
         ours = sgd(first, X, y, None, 5, 0.1, momentum, batch)[-1]
-        for name, expected in library_params(model).items():
+        for name, expected in check_params(model).items():
             np.testing.assert_allclose(ours[name], expected, atol=1e-11)
         P = softmax(forward(ours, X)[2])
         np.testing.assert_allclose(P, model.predict_proba(X), atol=1e-11)
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:794
+# src/topics/notebooks/01-numpy-neural-net.py:800
 def test_nesterov_step():
     rng = np.random.default_rng(10)
     for _ in range(20):
-        first, X, y, batch, model = library_epochs(rng, 4, momentum=0.9)
+        first, X, y, batch, model = random_library_run(rng, 4, momentum=0.9)
         ours = sgd(first, X, y, None, 4, 0.1, 0.9, batch, step=nesterov_step)[-1]
-        for name, expected in library_params(model).items():
+        for name, expected in check_params(model).items():
             np.testing.assert_allclose(ours[name], expected, atol=1e-11)
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:996
+# src/topics/notebooks/01-numpy-neural-net.py:1003
 def test_decayed_gradients():
     rng = np.random.default_rng(11)
     for alpha in np.linspace(0, 1, 20):
-        first, X, y, batch, model = library_epochs(rng, 3, alpha=alpha)
+        first, X, y, batch, model = random_library_run(rng, 3, alpha=alpha)
         ours = sgd(first, X, y, None, 3, 0.1, 0.0, batch, gradients_of=(
             lambda params, X, y: decayed_gradients(params, X, y, alpha)))[-1]
-        for name, expected in library_params(model).items():
+        for name, expected in check_params(model).items():
             np.testing.assert_allclose(ours[name], expected, atol=1e-11)
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:1007
+# src/topics/notebooks/01-numpy-neural-net.py:1014
 def test_library_start():
     X, y = np.random.default_rng(12).normal(size=(30, 5)), np.arange(30) % 3
     for seed in range(5):
         model = MLPClassifier((4,), solver="sgd", learning_rate_init=1e-300,
                               momentum=0, alpha=0, random_state=seed)
-        expected = library_params(model.partial_fit(X, y, classes=np.arange(3)))
+        expected = check_params(model.partial_fit(X, y, classes=np.arange(3)))
         ours = library_start(5, 4, 3, np.random.RandomState(seed))
         for name in ours:
             np.testing.assert_array_equal(ours[name], expected[name])
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:1111
+# src/topics/notebooks/01-numpy-neural-net.py:1121
 def test_confusions():
     rng = np.random.default_rng(13)
     for _ in range(20):
@@ -451,7 +457,7 @@ def test_confusions():
         np.testing.assert_array_equal(confusions(y, answers, K), expected)
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:1143
+# src/topics/notebooks/01-numpy-neural-net.py:1153
 def test_shift_images():
     X = np.random.default_rng(14).random((5, 64))
     np.testing.assert_array_equal(shift_images(X, 0, 0), X)

@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/08-minimal-transformer.py: edit that file, then run doit. digest:052b1fb18db7de05
+# Generated from src/topics/notebooks/08-minimal-transformer.py: edit that file, then run doit. digest:3a084f25a8db7b4d
 
 """Tests of notebooks/08-minimal-transformer: A minimal transformer."""
 
@@ -36,7 +36,7 @@ def draw_texts(rng: np.random.Generator, batch: int = 64) -> torch.Tensor:
 
 # src/topics/notebooks/08-minimal-transformer.py:84
 def best_single_lookup(ids: torch.Tensor) -> float:
-    """Best accuracy for x[t + 1] from x[t] and one earlier digit, over all t and places."""
+    """Best accuracy for x[t + 1] from x[t] and one earlier digit, over all places."""
     best = 0.0
     for t in range(FIRST, ids.shape[1] - 1):
         for j in range(t):
@@ -311,7 +311,7 @@ def weighted_lead(model: Transformer, ids: torch.Tensor, t: int) -> torch.Tensor
     return s.exp().sum(dim=-1) * (right - z.mean(dim=-1))
 
 
-# src/topics/notebooks/08-minimal-transformer.py:814
+# src/topics/notebooks/08-minimal-transformer.py:817
 def two_head_xor(a: int, b: int, sharp: float = 20.0) -> float:
     """Positive if a != b, negative otherwise; each head averages over the two bits."""
     bits = np.array([a, b], dtype=float)
@@ -322,7 +322,7 @@ def two_head_xor(a: int, b: int, sharp: float = 20.0) -> float:
     return float(total)
 
 
-# src/topics/notebooks/08-minimal-transformer.py:985
+# src/topics/notebooks/08-minimal-transformer.py:992
 @torch.no_grad()
 def generate(model: Transformer, starts: torch.Tensor) -> torch.Tensor:
     """Starts (n, 4) continued to (n, T + 1), each time by the best digit."""
@@ -333,7 +333,7 @@ def generate(model: Transformer, starts: torch.Tensor) -> torch.Tensor:
     return ids
 
 
-# src/topics/notebooks/08-minimal-transformer.py:1058
+# src/topics/notebooks/08-minimal-transformer.py:1065
 def reference_losses(n: int, p: float, r: float) -> tuple[float, float]:
     """Blind loss and the loss of the confident model, in nats."""
     return float(np.log(n)), float(-r * np.log(p) - (1 - r) * np.log((1 - p) / (n - 1)))
@@ -490,7 +490,7 @@ def test_one_head_identity():
         assert (one(texts[:, :T])[:, FIRST + seed % 8].argmax(-1) != y).any()
 
 
-# src/topics/notebooks/08-minimal-transformer.py:827
+# src/topics/notebooks/08-minimal-transformer.py:830
 def test_two_head_xor():
     for a, b in itertools.product((0, 1), repeat=2):
         assert (two_head_xor(a, b) > 0) == (a != b)
@@ -498,7 +498,7 @@ def test_two_head_xor():
     assert any(up != (a != b) for (a, b), up in blunt.items())  # plain averages fail
 
 
-# src/topics/notebooks/08-minimal-transformer.py:1031
+# src/topics/notebooks/08-minimal-transformer.py:1038
 def test_generate_appends_the_best_digit():
     torch.manual_seed(2)
     model = Transformer(Config())
@@ -510,7 +510,7 @@ def test_generate_appends_the_best_digit():
     assert torch.equal(ids[:, 4:], best[:, 3:])
 
 
-# src/topics/notebooks/08-minimal-transformer.py:1066
+# src/topics/notebooks/08-minimal-transformer.py:1073
 def test_reference_losses():
     blind, sure = reference_losses(5, 0.2, 0.5)
     assert abs(blind - np.log(5)) < 1e-12 and abs(sure - blind) < 1e-12

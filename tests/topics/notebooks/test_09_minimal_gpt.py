@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/09-minimal-gpt.py: edit that file, then run doit. digest:106860665eeccaea
+# Generated from src/topics/notebooks/09-minimal-gpt.py: edit that file, then run doit. digest:696a370cc68ea68a
 
 """Tests of notebooks/09-minimal-gpt: A minimal GPT."""
 
@@ -273,7 +273,7 @@ def training_cost(N: int, batch: int, T: int, steps: int) -> tuple[int, int]:
     return D, 6 * N * D
 
 
-# src/topics/notebooks/09-minimal-gpt.py:694
+# src/topics/notebooks/09-minimal-gpt.py:695
 class Rotate(nn.Module):
     """RoPE, half-split pairs: x (..., T, d_k), positions 0 to T - 1."""
 
@@ -285,7 +285,7 @@ class Rotate(nn.Module):
         return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
 
 
-# src/topics/notebooks/09-minimal-gpt.py:705
+# src/topics/notebooks/09-minimal-gpt.py:706
 class UnitRMS(nn.Module):
     """Each vector of x (..., d) divided by its root mean square; no gains."""
 
@@ -293,7 +293,7 @@ class UnitRMS(nn.Module):
         return F.rms_norm(x, x.shape[-1:], eps=1e-5)
 
 
-# src/topics/notebooks/09-minimal-gpt.py:712
+# src/topics/notebooks/09-minimal-gpt.py:713
 class ReLUSquared(nn.Module):
     """max(z, 0)^2."""
 
@@ -301,7 +301,7 @@ class ReLUSquared(nn.Module):
         return F.relu(z).square()
 
 
-# src/topics/notebooks/09-minimal-gpt.py:719
+# src/topics/notebooks/09-minimal-gpt.py:720
 def rope(model: GPT) -> None:
     """No table of positions; queries and keys are turned by theirs."""
     model.E_pos = None
@@ -309,7 +309,7 @@ def rope(model: GPT) -> None:
         block.prepare = nn.Sequential(block.prepare, Rotate())
 
 
-# src/topics/notebooks/09-minimal-gpt.py:726
+# src/topics/notebooks/09-minimal-gpt.py:727
 def lean(model: GPT) -> None:
     """RMSNorm in place of LayerNorm, and no biases."""
     for layer in model.modules():
@@ -321,21 +321,21 @@ def lean(model: GPT) -> None:
         block.norm_2 = nn.RMSNorm(model.c.d, eps=1e-5)
 
 
-# src/topics/notebooks/09-minimal-gpt.py:737
+# src/topics/notebooks/09-minimal-gpt.py:738
 def qk_norm(model: GPT) -> None:
     """Queries and keys get a root mean square of one."""
     for block in model.blocks:
         block.prepare = nn.Sequential(UnitRMS(), block.prepare)
 
 
-# src/topics/notebooks/09-minimal-gpt.py:743
+# src/topics/notebooks/09-minimal-gpt.py:744
 def relu_squared(model: GPT) -> None:
     """max(z, 0)^2 in place of GELU."""
     for block in model.blocks:
         block.bend = ReLUSquared()
 
 
-# src/topics/notebooks/09-minimal-gpt.py:749
+# src/topics/notebooks/09-minimal-gpt.py:750
 def zero_outputs(model: GPT) -> None:
     """Every block starts by adding nothing."""
     for block in model.blocks:
@@ -343,14 +343,12 @@ def zero_outputs(model: GPT) -> None:
         nn.init.zeros_(block.down.weight)
 
 
-# src/topics/notebooks/09-minimal-gpt.py:861
-def newton_schulz(
-    G: torch.Tensor, rounds: int = 5, dtype: torch.dtype = torch.bfloat16
-) -> torch.Tensor:
+# src/topics/notebooks/09-minimal-gpt.py:863
+def newton_schulz(G: torch.Tensor, rounds: int = 5) -> torch.Tensor:
     """About the nearest matrix to G (rows, columns) whose singular values are all 1."""
     a, b, c = 3.4445, -4.7750, 2.0315
     wide = G.shape[0] <= G.shape[1]
-    X = G.to(dtype) if wide else G.to(dtype).T
+    X = G if wide else G.T
     X = X / X.norm().clamp(min=1e-7)
     for _ in range(rounds):
         A = X @ X.T
@@ -358,7 +356,7 @@ def newton_schulz(
     return X if wide else X.T
 
 
-# src/topics/notebooks/09-minimal-gpt.py:932
+# src/topics/notebooks/09-minimal-gpt.py:944
 def muon_step(
     W: torch.Tensor, G: torch.Tensor, M: torch.Tensor, lr: float,
     decay: float = 0.1, mu: float = 0.95,
@@ -366,10 +364,10 @@ def muon_step(
     """The new W (rows, columns) and the new momentum; nothing is changed in place."""
     M = mu * M + G
     scale = max(1.0, W.shape[0] / W.shape[1]) ** 0.5
-    return (1 - lr * decay) * W - lr * scale * newton_schulz(G + mu * M).to(W.dtype), M
+    return (1 - lr * decay) * W - lr * scale * newton_schulz(G + mu * M), M
 
 
-# src/topics/notebooks/09-minimal-gpt.py:970
+# src/topics/notebooks/09-minimal-gpt.py:989
 class SwiGLU(nn.Module):
     """z (..., 2 m) to SiLU of its first half times its second half."""
     def forward(self, z: torch.Tensor) -> torch.Tensor:
@@ -377,7 +375,7 @@ class SwiGLU(nn.Module):
         return F.silu(gate) * value
 
 
-# src/topics/notebooks/09-minimal-gpt.py:980
+# src/topics/notebooks/09-minimal-gpt.py:999
 def swiglu(model: GPT) -> None:
     """SwiGLU of about the same size, without biases."""
     d = model.c.d
@@ -390,7 +388,7 @@ def swiglu(model: GPT) -> None:
         nn.init.normal_(block.down.weight, std=0.02 / (2 * model.c.layers) ** 0.5)
 
 
-# src/topics/notebooks/09-minimal-gpt.py:1022
+# src/topics/notebooks/09-minimal-gpt.py:1042
 def ladder() -> dict[str, Recipe]:
     """Each rung keeps all choices of the rungs before it; then a control."""
     changes = (rope, lean, qk_norm, relu_squared, zero_outputs)
@@ -402,7 +400,7 @@ def ladder() -> dict[str, Recipe]:
     return rungs
 
 
-# src/topics/notebooks/09-minimal-gpt.py:1033
+# src/topics/notebooks/09-minimal-gpt.py:1053
 def run_grid(
     train_ids: torch.Tensor, val_ids: torch.Tensor, runs: list[tuple[str, int, int]]
 ) -> dict[tuple[str, int, int], tuple[float, int]]:
@@ -418,7 +416,7 @@ def run_grid(
     return grid
 
 
-# src/topics/notebooks/09-minimal-gpt.py:1181
+# src/topics/notebooks/09-minimal-gpt.py:1223
 def leave_one_out() -> dict[str, Recipe]:
     """The last rung without one of its changes, for each of the five."""
     top = ladder()["muon"]
@@ -616,7 +614,7 @@ def test_training_cost():
     assert training_cost(175 * 10**9, 1, 2048, 146_484_375)[1] == 315 * 10**21  # GPT-3
 
 
-# src/topics/notebooks/09-minimal-gpt.py:777
+# src/topics/notebooks/09-minimal-gpt.py:778
 def test_rotate_matches_transformers():
     from transformers import LlamaConfig
     from transformers.models.llama.modeling_llama import (
@@ -632,7 +630,7 @@ def test_rotate_matches_transformers():
         torch.testing.assert_close(Rotate()(q), expected, atol=2e-6, rtol=1e-5)
 
 
-# src/topics/notebooks/09-minimal-gpt.py:792
+# src/topics/notebooks/09-minimal-gpt.py:793
 def test_scores_see_distances_only():
     rng = np.random.default_rng(4)
     for _ in range(20):
@@ -646,7 +644,7 @@ def test_scores_see_distances_only():
         torch.testing.assert_close(both[0], both[1], atol=1e-12, rtol=0)
 
 
-# src/topics/notebooks/09-minimal-gpt.py:805
+# src/topics/notebooks/09-minimal-gpt.py:806
 def test_changes():
     rng = np.random.default_rng(5)
     for _ in range(10):
@@ -684,30 +682,50 @@ def test_newton_schulz_acts_on_singular_values():
         s = S / S.norm()
         for _ in range(rounds):
             s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
-        got = newton_schulz(G, rounds, torch.float64)
+        got = newton_schulz(G, rounds)
         torch.testing.assert_close(got, U @ torch.diag(s) @ V, atol=1e-7, rtol=1e-6)
 
 
-# src/topics/notebooks/09-minimal-gpt.py:945
+# src/topics/notebooks/09-minimal-gpt.py:926
+def test_newton_schulz_is_torchs():
+    from torch.optim import _muon
+
+    rng = np.random.default_rng(8)
+    for _ in range(20):  # within the 8 bits of bfloat16
+        G = torch.from_numpy(rng.normal(size=rng.integers(2, 12, size=2)))
+        coefficients = (3.4445, -4.7750, 2.0315)
+        theirs = _muon._zeropower_via_newtonschulz(G, coefficients, 5, 1e-7)
+        assert (newton_schulz(G) - theirs.double()).abs().max() < 0.06
+    assert not newton_schulz(torch.zeros(2, 3)).any()
+
+
+# src/topics/notebooks/09-minimal-gpt.py:957
 def test_muon_step():
-    rng = np.random.default_rng(7)
-    for _ in range(20):
-        shape = tuple(int(n) for n in rng.permutation(np.arange(1, 9))[:2])
-        W = torch.from_numpy(rng.normal(size=shape)).float()
-        M, theirs = torch.zeros(shape), nn.Parameter(W.clone())
-        ends = ((0.01, 0.2), (0, 0.5), (0.5, 0.9))
-        lr, decay, mu = (rng.uniform(*pair) for pair in ends)
-        opt = torch.optim.Muon([theirs], lr=lr, weight_decay=decay, momentum=mu)
-        for _ in range(4):
-            G = torch.from_numpy(rng.normal(size=shape)).float()
-            theirs.grad = G.clone()
-            opt.step()
-            W, M = muon_step(W, G, M, lr, decay, mu)
-            torch.testing.assert_close(W, theirs.data, atol=0.3 * lr, rtol=0)
-            W = theirs.data.clone()  # bfloat16 rounds; do not let it add up
+    from torch.optim import _muon
+
+    rng, original = np.random.default_rng(7), _muon._zeropower_via_newtonschulz
+    _muon._zeropower_via_newtonschulz = lambda G, abc, rounds, eps: newton_schulz(G)
+    try:
+        for _ in range(20):
+            shape = tuple(int(n) for n in rng.permutation(np.arange(1, 9))[:2])
+            W = torch.from_numpy(rng.normal(size=shape))
+            M, theirs = torch.zeros_like(W), nn.Parameter(W.clone())
+            ends = ((0.01, 0.2), (0, 0.5), (0.5, 0.9))
+            lr, decay, mu = (rng.uniform(*pair) for pair in ends)
+            opt = torch.optim.Muon([theirs], lr=lr, weight_decay=decay, momentum=mu)
+            for _ in range(4):
+                G = torch.from_numpy(rng.normal(size=shape))
+                theirs.grad, old = G.clone(), (W.clone(), M.clone())
+                before = W, M
+                opt.step()
+                W, M = muon_step(W, G, M, lr, decay, mu)
+                assert all(torch.equal(x, y) for x, y in zip(before, old))
+                torch.testing.assert_close(W, theirs.data, atol=1e-9, rtol=0)
+    finally:
+        _muon._zeropower_via_newtonschulz = original
 
 
-# src/topics/notebooks/09-minimal-gpt.py:995
+# src/topics/notebooks/09-minimal-gpt.py:1014
 def test_swiglu():
     model = GPT(Config(d=48, layers=2), 0)
     lean(model)
@@ -720,10 +738,11 @@ def test_swiglu():
         expected = (F.silu(x @ W_G) * (x @ W_U)) @ block.down.weight.T
         torch.testing.assert_close(block.down(block.bend(block.up(x))), expected)
         assert abs(block.down.weight.std().item() - 0.01) < 1e-3
+        assert abs(block.up.weight.std().item() - 0.02) < 1e-3
         assert block.up.weight.shape == (256, 48)
 
 
-# src/topics/notebooks/09-minimal-gpt.py:1151
+# src/topics/notebooks/09-minimal-gpt.py:1181
 def test_ladder():
     rungs = ladder()
     assert [len(r.changes) for r in rungs.values()] == [0, 0, 1, 2, 3, 4, 5, 5, 0]
@@ -734,7 +753,7 @@ def test_ladder():
     assert [r.cosine for r in rungs.values()] == [True] + [False] * 8
 
 
-# src/topics/notebooks/09-minimal-gpt.py:1161
+# src/topics/notebooks/09-minimal-gpt.py:1191
 def test_run_grid():
     text = torch.arange(900) % 7
     grid = run_grid(text[:700], text[700:], [("muon", 2, 0)])
@@ -744,7 +763,7 @@ def test_run_grid():
     assert 0 <= grid["muon", 2, 0][1] <= 3
 
 
-# src/topics/notebooks/09-minimal-gpt.py:1192
+# src/topics/notebooks/09-minimal-gpt.py:1234
 def test_leave_one_out():
     top, designs = ladder()["muon"], leave_one_out()
     assert list(designs) == [c.__name__ for c in top.changes]
