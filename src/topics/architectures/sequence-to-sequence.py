@@ -216,7 +216,7 @@ def test_beam_is_hugging_faces():
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
-    for case in range(20):
+    for case in range(8):
         K, T, width = 5 + case % 4, 2 + case % 3, 1 + case % 4
         config = GPT2Config(vocab_size=K, n_positions=16, n_embd=8, n_layer=1, n_head=2,
                             bos_token_id=None, eos_token_id=None, initializer_range=1.0)
@@ -271,7 +271,7 @@ def test_pairs_and_ids():
 class Seq2Seq(nn.Module):
     """A GRU encoder and a GRU decoder, with additive attention or without."""
 
-    def __init__(self, K: int, d: int = 96, d_e: int = 32, d_a: int = 64,
+    def __init__(self, K: int, d: int = 64, d_e: int = 32, d_a: int = 32,
                  attention: bool = True):
         super().__init__()
         self.letters, self.symbols = nn.Embedding(27, d_e), nn.Embedding(K, d_e)
@@ -305,8 +305,8 @@ class Seq2Seq(nn.Module):
         return self.out(S)
 
 
-def fit(model: Seq2Seq, X: torch.Tensor, Y: torch.Tensor, seed: int, steps: int = 150,
-        lr: float = 5e-3, B: int = 64) -> Seq2Seq:
+def fit(model: Seq2Seq, X: torch.Tensor, Y: torch.Tensor, seed: int, steps: int = 200,
+        lr: float = 1e-2, B: int = 96) -> Seq2Seq:
     """Train with teacher forcing, Adam, and a rate that falls to zero."""
     g = torch.Generator().manual_seed(seed)
     adam = torch.optim.Adam(model.parameters(), lr=lr)
@@ -344,11 +344,11 @@ def greedy(model: Seq2Seq, x: torch.Tensor, T: int = 13) -> torch.Tensor:
 # **Prediction.** Without attention the share of right phonemes falls with the length of the word; with attention it falls less.
 # The control has no attention but a wider state, so that it has more parameters than the model with attention: if size were the reason, it would do as well.
 #
-# Each model sees 150 batches of 64 words; two seeds each; 2,000 words held out, scored with teacher forcing.
+# Each model sees 200 batches of 96 words; two seeds each; 2,000 words held out, scored with teacher forcing.
 
 # %%
 X_t, Y_t = torch.from_numpy(X), torch.from_numpy(Y)
-VARIANTS = {"one vector": {"attention": False}, "one wide vector": {"attention": False, "d": 128},
+VARIANTS = {"one vector": {"attention": False}, "one wide vector": {"attention": False, "d": 96},
             "attention": {"attention": True}}
 models, by_length, sizes = {}, {}, {}
 x, y = X_t[test], Y_t[test]
@@ -383,7 +383,7 @@ ax.legend()
 def test_bottleneck_conclusions():
     drop = {name: shares[:, 1:3].mean() - shares[:, -2:].mean()
             for name, shares in by_length.items()}
-    assert min(drop["one vector"], drop["one wide vector"]) > 1.3 * drop["attention"]
+    assert min(drop["one vector"], drop["one wide vector"]) > 1.8 * drop["attention"]
     assert sizes["one wide vector"] > sizes["attention"]
     for name in ("one vector", "one wide vector"):
         assert (by_length["attention"] > by_length[name])[:, 2:].all()
@@ -559,7 +559,7 @@ def test_fit_learns():
     rng = np.random.default_rng(5)
     X = torch.from_numpy(rng.integers(1, 5, (256, 3)))
     Y = F.pad(X + 1, (0, 1), value=END)  # copy
-    model = fit(Seq2Seq(7, d=24, d_e=8, d_a=8), X, Y, 0, steps=150, lr=0.02, B=32)
+    model = fit(Seq2Seq(7, d=24, d_e=8, d_a=8), X, Y, 0, steps=100, lr=0.02, B=32)
     with torch.no_grad():
         assert (model(X, Y).argmax(dim=-1) == Y).float().mean() > 0.95
 

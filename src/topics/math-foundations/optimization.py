@@ -76,7 +76,7 @@ for lr in (0.0001, 0.0007, 0.0008):
 
 # %% [markdown]
 # **What the code shows:** the direction was right in every step of all three runs.
-# At 0.0001 a thousand steps leave `{python} f"{(ends[0.0001] - lowest) / (0.5 - lowest):.1%}"` of the way to go, at 0.0007 `{python} f"{(ends[0.0007] - lowest) / (0.5 - lowest):.1%}"`, and at 0.0008, a seventh more, the loss explodes.
+# At 0.0001 a thousand steps leave `{python} f"{(ends[0.0001] - lowest) / (0.5 - lowest):.1%}"` of the way to go, at 0.0007 they leave `{python} f"{(ends[0.0007] - lowest) / (0.5 - lowest):.1%}"`, and at 0.0008, a seventh more, the loss explodes.
 # This section explains both the cliff and the crawl.
 #
 # ### The step
@@ -129,7 +129,7 @@ def gradient_descent(gradient, theta: np.ndarray, lr: float, steps: int) -> np.n
 # **What this means:** in the eigenvectors' coordinates, the *modes*, gradient descent is $d$ separate multiplications.
 # Mode $i$ shrinks if $\lvert 1 - \eta \lambda_i \rvert \lt 1$, that is if $0 \lt \eta \lambda_i \lt 2$.
 # All must shrink, so **the largest curvature sets the limit**, $\eta \lt 2 / \lambda_{\max}$.
-# **The smallest sets the time**: with $\eta = 1/\lambda_{\max}$ its factor is $1 - 1/\kappa$, where $\kappa = \lambda_{\max} / \lambda_{\min}$ is the [condition number](linear-algebra.py#conditioning) of $H$, and to shrink it $e$-fold takes about $\kappa$ steps.
+# **The smallest sets the time**: with $\eta = 1/\lambda_{\max}$ its factor is $1 - 1/\kappa$, where $\kappa = \lambda_{\max} / \lambda_{\min}$ is the [condition number](linear-algebra.py#conditioning) of $H$, and to shrink it to about a third takes $\kappa$ steps, since $(1 - 1/\kappa)^\kappa \approx 1/2.718$.
 # The best fixed rate makes the two extreme modes equally slow, $1 - \eta \lambda_{\min} = \eta \lambda_{\max} - 1$:
 #
 # $$
@@ -235,7 +235,7 @@ for scaling in ("raw", "centred", "standardised"):
 # The condition number is `{python} f"{kappas['raw']:,.0f}"`: there is the crawl. (The loss falls sooner than $\kappa$ suggests, for the flattest modes matter least to it.)
 # Subtracting each pixel's mean divides $\kappa$ by `{python} f"{kappas['raw'] / kappas['centred']:,.0f}"`, because a common mean makes one huge eigenvalue, along which all pixels brighten together.
 # The model is as expressive as before and its lowest loss is the same; only the road to it changed.
-# This is why inputs are standardised, and one reason why networks contain [normalisation](../neural-networks/regularization.py).
+# This is one reason why inputs are standardised, and why networks contain [normalisation](../neural-networks/regularization.py).
 #
 # If you stop here, you have the correct picture: *step against the gradient; the steepest direction limits the rate, the flattest sets the time*.
 
@@ -351,7 +351,7 @@ def test_cliff_and_crawl():
 #
 # **What this means:** where the gradient is zero, no point is lower. **For convex losses, flat means optimal.**
 # If there is a Hessian, convex means that $uHu^\top \ge 0$ for all $u$, everywhere.
-# Sums of convex functions, their maximum, and a convex function of $XW$ are convex in $W$.
+# Sums and maxima of convex functions are convex, and so is a convex function of $XW$ as a function of $W$ [@boyd2004convex].
 # The squared loss is convex, and so is the [cross-entropy](probability.py#maximum-likelihood-is-minimum-cross-entropy) of a linear model: its curvature is a variance.
 # Once two layers are multiplied with each other, convexity is gone.
 #
@@ -454,13 +454,15 @@ for _ in range(50):
     tried.append(backtrack(lambda theta: logistic(theta, X, y, rho)[0], theta, g, 16.0))
     theta = theta - tried[-1] * g
 searched = logistic(theta, X, y, rho)[0] - referee.fun
-print(f"rates used {min(tried)} to {max(tried)}, 1/M = {1 / M:.2f}; after 50 steps "
-      f"{searched:.0e} above the minimum, with rate 1/M {gaps[50]:.0e}")
+losses_per_step = np.log2(16 / np.array(tried)).mean() + 2  # one for the old point
+print(f"rates used {min(tried)} to {max(tried)}, 1/M = {1 / M:.2f}")
+print(f"above the minimum after 50 steps {searched:.0e}; rate 1/M {gaps[50]:.0e}, "
+      f"after 300 {gaps[300]:.0e}")
 
 # %% [markdown]
-# **What the code shows:** the search found rates above $1/M$, which is a bound for the worst place, and gained by it.
+# **What the code shows:** the search found rates above $1/M$, which is a bound for the worst place, and gained by it: it is ahead even of 300 steps at $1/M$.
 # By the descent lemma it always ends, at the latest with the first rate that is at most $2(1 - c)/M$.
-# It needs the whole loss several times per step and exact comparisons, so it suits small problems without noise.
+# It needs the whole loss `{python} f"{losses_per_step:.1f}"` times per step and exact comparisons, so it suits small problems without noise.
 
 # %% tags=["test"]
 def test_logistic_against_torch_and_sklearn():
@@ -570,13 +572,13 @@ def momentum_descent(gradient, theta: np.ndarray, lr: float, beta: float, steps:
 # $$
 #
 # **What this means:** gradient descent's factor was $(\kappa - 1)/(\kappa + 1)$; momentum puts $\sqrt{\kappa}$ in the place of $\kappa$.
-# With $\kappa = 10{,}000$, an $e$-fold improvement takes some 50 steps instead of 5,000.
-# No method that moves along combinations of the gradients seen so far can do better in high dimension [@nesterov2018lectures].
+# With $\kappa = 10{,}000$, to shrink the slowest mode to about a third takes `{python} f"{-1 / np.log(99 / 101):.0f}"` steps instead of `{python} f"{-1 / np.log(9999 / 10001):,.0f}"`.
+# No method that moves along combinations of the gradients seen so far has a smaller guaranteed factor, if $d$ may be as large as you like [@nesterov2018lectures].
 #
 # For Nesterov's variant the equation is $z^2 - (1 + \beta)(1 - \eta\lambda) z + \beta (1 - \eta\lambda) = 0$.
 # With $\eta = 1/\lambda_{\max}$ and $\beta = (\sqrt{\kappa} - 1)/(\sqrt{\kappa} + 1)$ the slowest mode has a double root, $z = 1 - 1/\sqrt{\kappa}$.
-# That is a little slower on bowls, but this order of speed is proved for all strongly convex losses.
-# The heavy ball has no such guarantee: for any tuning, either it is not accelerated on some bowl or it cycles forever on some strongly convex loss with the same constants [@goujaud2025provable].
+# That is a little slower on bowls, but this order of speed is proved for all smooth, strongly convex losses.
+# The heavy ball has no such guarantee: whatever $\eta$ and $\beta$, either it is not accelerated on the worst bowl, or some smooth, strongly convex loss with the same constants and some start make it cycle forever [@goujaud2025provable].
 
 # %%
 def mode_factor(lr_lam: np.ndarray, beta: float = 0.0, nesterov: bool = False):
@@ -608,12 +610,12 @@ for name, (lr, beta, nesterov) in tuned.items():
     excess[name] = 0.5 * ((X @ e.T) ** 2).mean(axis=0)
     needed[name] = [int(np.argmax(excess[name] < share * excess[name][0]))
                     for share in (1e-6, 1e-12)]
-    print(f"{name:10} beta {beta:.3f}, factor {worst:.3f}; excess loss down to 1e-6 "
-          f"after {needed[name][0]} steps, to 1e-12 after {needed[name][1]}")
+    print(f"{name:10} beta {beta:.3f}, factor {worst:.3f}; excess loss x 1e-6 "
+          f"at step {needed[name][0]}, x 1e-12 at {needed[name][1]}")
 
 # %%
 #| label: fig-momentum
-#| fig-cap: Squared loss on the standardised digits. Left, excess loss with each method's best settings; dotted and shifted up, the predicted slopes. Right, the factor of a mode against its curvature.
+#| fig-cap: Squared loss on the standardised digits. Left, excess loss with the settings derived above; dotted and shifted up, the predicted slopes. Right, the factor of a mode against its curvature.
 #| fig-alt: Left, plain descent falls slowly, Nesterov and heavy ball several times as fast. Right, plain descent's factor is a V that comes close to one at both ends, Nesterov's rises to the left, the heavy ball's is one flat line.
 fig, (left, right) = plt.subplots(1, 2, figsize=(6.8, 3.2))
 lam = np.linspace(low, high, 400)
@@ -627,7 +629,7 @@ right.set(xlabel="curvature of the mode", ylabel="factor per step", ylim=(0, 1.0
 left.legend(fontsize=8, loc="upper right");
 
 # %% [markdown]
-# **What the code shows:** with $\kappa$ = `{python} f"{kappa:.0f}"`, momentum needs `{python} needed["Nesterov"][0]` (Nesterov) or `{python} needed["heavy ball"][0]` steps where plain descent needs `{python} needed["plain"][0]`.
+# **What the code shows:** with $\kappa$ = `{python} f"{kappa:.0f}"`, momentum needs `{python} needed["Nesterov"][0]` (Nesterov) or `{python} needed["heavy ball"][0]` steps to a millionth of the excess loss, where plain descent needs `{python} needed["plain"][0]`.
 # On the right of @fig-momentum you see why: it gives up the fast modes in the middle for the slow ones at the ends.
 # The smaller factor wins only in the long run: at `1e-6` Nesterov leads, because the heavy ball first swings out (its double roots multiply the factor by $t$); at `1e-12` it is `{python} needed["heavy ball"][1]` against `{python} needed["Nesterov"][1]`.
 
@@ -669,7 +671,7 @@ def test_mode_factor():
 def test_momentum_pays():
     assert needed["Nesterov"][0] < needed["heavy ball"][0] < needed["plain"][0] / 3
     assert needed["heavy ball"][1] < needed["Nesterov"][1] < needed["plain"][1]
-    assert searched < gaps[50] and max(tried) > 1 / M
+    assert searched < gaps[300] and min(tried) > 1 / M
 
 
 # %% [markdown]
@@ -695,7 +697,7 @@ def test_momentum_pays():
 # \mathbb{E}[L(\theta_t)] - L^* \to \frac{\eta \sigma^2}{4B}
 # $$
 #
-# **What this means:** with a fixed rate SGD does not converge. It reaches a *noise floor* proportional to $\eta / B$, in which the curvature does not even appear.
+# **What this means:** with a fixed rate SGD does not converge. It reaches a *noise floor* proportional to $\eta / B$. No $\lambda$ is left in it: a flat mode wanders further, but its errors cost less.
 # (The formula ignores that the noise itself depends on $\theta$, which matters at larger rates.)
 #
 # To go below it, shrink the rate.
@@ -722,7 +724,7 @@ print(f"after 10 draws {running[9]:.3f}, after 1000 {running[-1]:.3f} (true mean
 # ### Experiment: what sets the floor?
 #
 # **Question.** On the standardised digits, does halving the rate lower the floor as much as doubling the batch, and is noise *at the minimum* really the cause?
-# **Prediction.** Floors at equal $\eta / B$ coincide and follow $\eta \sigma^2 / 4B$, with excesses at the larger rates.
+# **Prediction.** Start at the minimum and measure the mean excess loss of the second half. At equal $\eta / B$ these floors coincide and follow $\eta \sigma^2 / 4B$, with excesses at the larger rates.
 # **Control.** Replace the targets by the predictions of the best linear fit. Minibatches stay as random as before, but at the minimum every example's gradient is zero, so the floor should vanish.
 
 # %%
@@ -752,7 +754,7 @@ for B, lrs in ((1, (0.001, 0.002, 0.004)), (4, (0.004, 0.008, 0.016)),
                (16, (0.016, 0.032, 0.064))):
     for lr in lrs:
         runs = sgd_excess(X, y, lambda t: lr, B, int(40 / lr), theta_star)
-        floors[lr, B] = runs[len(runs) // 2 :].mean(axis=0)  # one number for each seed
+        floors[lr, B] = runs[len(runs) // 2 :].mean(axis=0)  # one number for each run
 arms = {
     "rate 0.016": (y, lambda t: 0.016),
     "rate 0.004": (y, lambda t: 0.004),
@@ -769,7 +771,7 @@ for (lr, B), ratio in ratios.items():
 
 # %%
 #| label: fig-floor
-#| fig-cap: SGD on the standardised digits, five seeds. Left, batch of 4, from zero; lines are means, bands run from the lowest to the highest seed. Right, the floor against rate over batch size; bars, lowest to highest seed; the line is the prediction.
+#| fig-cap: SGD on the standardised digits, five independent runs (seed 0). Left, batch of 4, from zero; lines are means, bands run from the lowest to the highest run. Right, the floor against rate over batch size; bars, lowest to highest run; the line is the prediction.
 #| fig-alt: Left, two constant rates level off at different heights, a shrinking rate goes on falling, and the run without noise at the minimum falls straight down. Right, the points of all batch sizes lie on or slightly above one line.
 fig, (left, right) = plt.subplots(1, 2, figsize=(6.8, 3.3))
 when = 50 * np.arange(1, 301)
@@ -798,7 +800,7 @@ right.legend(fontsize=8, loc="upper left");
 # The control has no floor: its excess loss ends at `{python} f"{traces['no noise at the minimum'][-1].mean():.0e}"`.
 # So it is not random batches as such that stop SGD, but examples that disagree at the minimum. A model that can fit every example does not have this problem.
 # The conclusion is for squared loss, small rates and draws with replacement.
-# It explains why training ends with a falling rate, and why [batch size and rate](../training/batching.py) are tuned together.
+# It is one reason why training ends with a falling rate, and why [batch size and rate](../training/batching.py) are tuned together.
 
 # %% tags=["test"]
 def test_sgd_excess():
@@ -867,7 +869,7 @@ print("gradient norms:", " ".join(f"{norm:.0e}" for norm in norms))
 
 N = 124_439_808  # parameters of GPT-2 small
 velocity_bytes, hessian_bytes, solve_flops = 4 * N, 4 * N**2, N**3 / 3
-years = solve_flops / 312e12 / (365.25 * 86400)  # an A100 at its peak
+years = solve_flops / 312e12 / (365.25 * 86400)  # an A100, 16-bit peak
 assert velocity_bytes == 497_759_232
 print(f"GPT-2 small: velocity {velocity_bytes / 1e9:.1f} GB, "
       f"Hessian {hessian_bytes / 1e15:.0f} PB, one solve {years:.0f} years")
@@ -875,7 +877,7 @@ print(f"GPT-2 small: velocity {velocity_bytes / 1e9:.1f} GB, "
 # %% [markdown]
 # **What the code shows:** near the minimum each step roughly doubles the number of correct digits; gradient descent adds a fixed number of digits per step.
 # For networks it is out of reach.
-# GPT-2 small [@radford2019language] would need `{python} f"{hessian_bytes / 1e15:.0f}"` petabytes for one Hessian, and factorising it ($d^3/3$ multiply-adds) even at one per peak operation of an A100 [@nvidia2020a100] would take `{python} f"{years:.0f}"` years; the velocity of momentum costs one copy of the weights.
+# GPT-2 small [@radford2019language] would need `{python} f"{hessian_bytes / 1e15:.0f}"` petabytes for one Hessian, and factorising it ($d^3/3$ floating-point operations) at the 16-bit peak of an A100 [@nvidia2020a100] would take `{python} f"{years:.0f}"` years; the velocity of momentum costs one copy of the weights.
 # Minibatches also make $H$ noisy, and where curvature is negative Newton steps *uphill*, as you will see.
 # Between the extremes lie L-BFGS, which guesses $H^{-1}$ from recent gradients [@liu1989limited], and the diagonal or blockwise preconditioners of [training/optimizers](../training/optimizers.py).
 #
@@ -898,7 +900,7 @@ print(f"GPT-2 small: velocity {velocity_bytes / 1e9:.1f} GB, "
 #
 # steps.
 #
-# **What this means:** exactly on the saddle you stay forever; anywhere else you leave, and the time grows only with the *logarithm* of how unlucky your start was.
+# **What this means:** on the line $v = -u$, the *ridge* between two valleys, descent runs into the saddle and stays. From anywhere else it leaves, and the time grows only with the *logarithm* of how close to the ridge you started.
 
 # %%
 def saddle_derivatives(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -950,7 +952,7 @@ right.legend();
 # Newton's method goes *to* the saddle: it divides by the curvature, sign and all, and any flat point will do.
 #
 # Why care? For a minimum *all* $d$ curvatures must be positive.
-# If their signs were coin flips, a flat point would be a minimum with probability $2^{-d}$. Real losses are no coin flips, but theory for random surfaces and experiments on small networks agree that at high loss flat points are nearly always saddles, and that those with few negative directions have low loss [@dauphin2014identifying].
+# If their signs were coin flips, a flat point would be a minimum with probability $2^{-d}$. Real losses are no coin flips, but theory for random surfaces predicts, and experiments on small networks found, that flat points of high loss are saddles, and that those with fewer negative directions have lower loss [@dauphin2014identifying]. (Numerical searches for flat points in networks often stop where the gradient is not zero, so take such counts with care [@frye2021critical].)
 # If all saddles are strict and the rate is below $1/M$, gradient descent from a random start almost surely avoids them [@lee2016gradient], though it can take exponentially long when it meets many in a row [@du2017gradient]; a little added noise makes the time polynomial [@jin2017how], and SGD has noise.
 # The saddle at zero is why [initial weights](../neural-networks/multilayer-networks.py#where-to-start-initial-weights) are random.
 #
@@ -959,8 +961,10 @@ right.legend();
 #
 # ### Which minimum? Three short answers
 #
-# **The nearest one, for least squares.** With more parameters than examples there are many $\theta$ with loss zero.
-# Every gradient is a combination of rows of $X$, so from $\theta_0 = 0$ descent never leaves their span; the solution it finds, $\theta$, is orthogonal to every difference $\delta$ between two solutions ($X \delta^\top = 0$), and by Pythagoras $\lVert \theta + \delta \rVert^2 = \lVert \theta \rVert^2 + \lVert \delta \rVert^2$. **It is the shortest one.** Nobody asked for that: it is an *implicit bias* [@zhang2017understanding].
+# **The shortest one, for least squares.** With more parameters than examples many $\theta$ have loss zero. Which one does descent find from $\theta_0 = 0$?
+# Every gradient is a combination of the rows of $X$, so the solution it finds, $\theta$, is one too.
+# Any other solution is $\theta + \delta$ with $X \delta^\top = 0$. So $\delta$ is orthogonal to all rows of $X$, hence to $\theta$, and Pythagoras gives $\lVert \theta + \delta \rVert^2 = \lVert \theta \rVert^2 + \lVert \delta \rVert^2$.
+# Nobody asked for the shortest solution: it is an *implicit bias* of the method [@zhang2017understanding].
 # For logistic regression on separable data the direction tends to the largest margin [@soudry2018implicit].
 
 # %%
@@ -985,8 +989,9 @@ for lr in (0.05, 0.15, 0.24, 0.3):
 # On $\frac{1}{2} (uv - 1)^2$ the flow keeps $u^2 - v^2$ fixed, so from $(3, 0.2)$ it ends where the largest curvature $u^2 + v^2$ is `{python} f"{np.sqrt(8.96**2 + 4):.2f}"`.
 # Small rates in the output above follow the flow. A rate of 0.24 cannot rest there, since $2/\eta$ is smaller, and ends in a flatter place. The learning rate is part of what is learned.
 # In networks trained with full batches the largest curvature typically *rises* until it hovers just above $2/\eta$, while the loss still falls, but not in every step: the *edge of stability* [@cohen2021gradient]. The descent lemma does not cover this.
+# A poor start can also put you where the curvature is high already. Then a rate that begins small lets descent reach flatter places before it grows [@gilmer2022loss]: one reason for [warm-up](../training/optimizers.py).
 #
-# **One that is allowed.** To stay in a convex set, such as all $\theta \ge 0$, step and then *project* to the nearest point of the set. Projections onto convex sets never increase distances, so the rate for convex losses survives [@boyd2004convex]. Exercise 4 does it.
+# **One that is allowed.** To stay in a convex set, such as all $\theta \ge 0$, step and then *project* to the nearest point of the set. Such projections never increase distances, and convex losses keep their $1/T$ [@bubeck2015convex]. Exercise 4 does it.
 
 # %% tags=["test"]
 def test_newton():
@@ -1056,8 +1061,8 @@ for name, features in (("46 common pixels", X), (f"{X_all.shape[1] - 1} pixels",
     single = sgd_excess(features, y, lambda t: 0.004, 1, 2000,
                         np.zeros(features.shape[1]))[-1].max()
     rare[name] = squared_loss(full, features, y), single
-    print(f"{name:16} full-batch loss {rare[name][0]:.3f}, SGD's excess {single:.1e}; "
-          f"full-batch limit {2 / condition(features)[1]:.2f}, "
+    print(f"{name:16} full-batch loss {rare[name][0]:.3f}, SGD's excess {single:.1e}")
+    print(f"{'':16} limits: full batch {2 / condition(features)[1]:.2f}, "
           f"strictest single example {2 / longest:.4f}")
 
 # %% [markdown]
@@ -1089,8 +1094,8 @@ for lr, beta in ((0.002, 0.0), (0.002, 0.9), (0.0002, 0.9)):
 
 # %% [markdown]
 # **Symptom:** you add momentum to a tuned run and the final loss gets worse.
-# **Cause:** each gradient acts $1/(1 - \beta)$ times in all, so a slow mode moves as with the rate $\eta / (1 - \beta)$, and the floor rises by that factor.
-# **Fix:** compare at equal $\eta / (1 - \beta)$. In the noise-dominated phase momentum buys nothing that a larger rate would not; what it buys is the $\sqrt{\kappa}$ on the way there.
+# **Cause:** each gradient acts $1/(1 - \beta)$ times in all, so a slow mode moves as with the rate $\eta / (1 - \beta)$, and the floor rises by about that factor.
+# **Fix:** compare at equal $\eta / (1 - \beta)$. Where noise dominates and rates are small, momentum buys nothing that a larger rate would not; what it buys is the $\sqrt{\kappa}$ on the way there.
 
 # %% tags=["test", "experiment"]
 def test_failures():
@@ -1287,8 +1292,10 @@ def test_fractions():
         assert np.allclose(path[-1] @ V, stopped * (goal @ V))
         want = np.linalg.solve(H + np.eye(d) / (0.1 * t), H @ goal)
         assert np.allclose(want @ V, ridge * (goal @ V))
-    stopped, ridge = fractions(np.geomspace(1e-6, 100, 4000), 0.001, 1000)
-    assert 0.20 < np.abs(stopped - ridge).max() < 0.21
+    x = np.geomspace(1e-6, 100, 4000)
+    stopped, ridge = fractions(x, 0.001, 1000)
+    assert 0.20 < (stopped - ridge).max() < 0.21 and (stopped >= ridge).all()
+    assert 2.4 < x[(stopped - ridge).argmax()] < 2.6
 
 
 # %% [markdown] tags=["solution"]
@@ -1311,4 +1318,4 @@ def test_fractions():
 # | Saddle | growth $(1 + \eta\mu)^t$ | `escape_steps(eps, lr)` | initialisation |
 # | Implicit bias | shortest solution from zero | `np.linalg.pinv(X) @ y` | generalisation |
 #
-# **The essential insight:** a gradient is a local promise, and curvature is what breaks it. Along each direction the largest curvature says how far you may step and the smallest how long you must walk, so the quotient of the two is the price of the problem; scaling, momentum and preconditioning are three ways to pay less. Noise adds a floor, which the rate sets and a falling rate removes. On convex losses flat means done. On the losses of networks flat usually means a saddle, which a random start leaves in logarithmic time, and the rate itself helps to choose the minimum you end in.
+# **The essential insight:** a gradient is a local promise, and curvature is what breaks it. Along each direction the largest curvature says how far you may step and the smallest how long you must walk, so the quotient of the two is the price of the problem; scaling, momentum and preconditioning are three ways to pay less. Noise adds a floor, which the rate sets and a falling rate removes. On convex losses flat means done. On the losses of networks a flat point of high loss is usually a saddle, which a random start leaves in logarithmic time, and the rate itself helps to choose the minimum you end in.

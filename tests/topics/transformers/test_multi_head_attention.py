@@ -1,4 +1,4 @@
-# Generated from src/topics/transformers/multi-head-attention.py: edit that file, then run doit. digest:6c82f14f30959aaf
+# Generated from src/topics/transformers/multi-head-attention.py: edit that file, then run doit. digest:05758f7f36b81fd0
 
 """Tests of transformers/multi-head-attention: Multi-head attention."""
 
@@ -185,7 +185,7 @@ def check_against_sdpa(rng, heads, kv_heads, mask_kind, size=1.0):
         assert np.allclose(grads[name], leaf.grad.numpy(), atol=1e-8)
 
 
-# src/topics/transformers/multi-head-attention.py:573
+# src/topics/transformers/multi-head-attention.py:581
 def turn(x: np.ndarray, base: float = 10000.0) -> np.ndarray:
     """RoPE, half-split pairs, on x (..., T, d_r) at positions 0 to T - 1."""
     half = x.shape[-1] // 2
@@ -195,7 +195,7 @@ def turn(x: np.ndarray, base: float = 10000.0) -> np.ndarray:
     return np.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1)
 
 
-# src/topics/transformers/multi-head-attention.py:582
+# src/topics/transformers/multi-head-attention.py:590
 def mla(x: np.ndarray, P: dict, heads: int, mask: np.ndarray | None = None,
         absorbed: bool = True) -> np.ndarray:
     """Latent attention, x (B, T, d) to (B, T, d), in one of two equal forms."""
@@ -214,7 +214,7 @@ def mla(x: np.ndarray, P: dict, heads: int, mask: np.ndarray | None = None,
     return merge(O) @ P["W_o"]
 
 
-# src/topics/transformers/multi-head-attention.py:600
+# src/topics/transformers/multi-head-attention.py:608
 def random_mla(rng: np.random.Generator, heads: int, d: int, d_c: int, d_k: int,
                d_r: int, d_v: int) -> dict:
     """Weights for `mla`."""
@@ -224,20 +224,20 @@ def random_mla(rng: np.random.Generator, heads: int, d: int, d_c: int, d_k: int,
     return {"W_" + n: rng.normal(size=s) / np.sqrt(s[0]) for n, s in sizes.items()}
 
 
-# src/topics/transformers/multi-head-attention.py:626
+# src/topics/transformers/multi-head-attention.py:634
 def cache_numbers(layers: int, kv_heads: int = 0, d_k: int = 0, latent: int = 0) -> int:
     """Numbers that one token leaves in the cache."""
     return layers * (2 * kv_heads * d_k + latent)
 
 
-# src/topics/transformers/multi-head-attention.py:780
+# src/topics/transformers/multi-head-attention.py:790
 class Slow:
     """Arrays in slow memory; counts the numbers that cross."""
 
     def __init__(self, **arrays: np.ndarray):
         self.arrays, self.moved = arrays, 0
 
-    def load(self, name: str, part: slice = slice(None)) -> np.ndarray:
+    def load(self, name: str, part: slice | tuple = slice(None)) -> np.ndarray:
         self.moved += self.arrays[name][part].size
         return self.arrays[name][part].copy()
 
@@ -246,22 +246,31 @@ class Slow:
         self.arrays[name][part] = value
 
 
-# src/topics/transformers/multi-head-attention.py:795
+# src/topics/transformers/multi-head-attention.py:805
 def tiles(n: int, size: int) -> list[slice]:
     return [slice(i, min(i + size, n)) for i in range(0, n, size)]
 
 
-# src/topics/transformers/multi-head-attention.py:799
-def tile_scores(q: np.ndarray, k: np.ndarray, i: slice, j: slice, causal: bool):
-    """Scores of one tile, -inf where key j lies behind query i."""
+# src/topics/transformers/multi-head-attention.py:809
+def tile_scores(slow: Slow, q: np.ndarray, k: np.ndarray, i: slice, j: slice,
+                causal: bool) -> np.ndarray:
+    """Scores of one tile, -inf where the query may not look (mask False, or future)."""
     s = q @ k.T / np.sqrt(k.shape[-1])
+    if "mask" in slow.arrays:
+        s = np.where(slow.load("mask", (i, j)), s, -np.inf)
     future = np.arange(i.start, i.stop)[:, None] < np.arange(j.start, j.stop)
     return np.where(future, -np.inf, s) if causal else s
 
 
-# src/topics/transformers/multi-head-attention.py:806
+# src/topics/transformers/multi-head-attention.py:819
+def finite(z: np.ndarray) -> np.ndarray:
+    """0 in place of -inf, so that -inf minus it stays -inf."""
+    return np.where(z == -np.inf, 0.0, z)
+
+
+# src/topics/transformers/multi-head-attention.py:824
 def flash_forward(slow: Slow, size: int, causal: bool = False) -> None:
-    """Reads Q (n, d_k), K (m, d_k), V (m, d_v); writes O (n, d_v), lam (n,)."""
+    """Reads Q (n, d_k), K (m, d_k), V (m, d_v), perhaps mask (n, m); writes O, lam."""
     n, m = len(slow.arrays["Q"]), len(slow.arrays["K"])
     d_v = slow.arrays["V"].shape[1]
     slow.arrays |= {"O": np.empty((n, d_v)), "lam": np.empty(n)}
@@ -271,17 +280,18 @@ def flash_forward(slow: Slow, size: int, causal: bool = False) -> None:
         for j in tiles(m, size):
             if causal and j.start >= i.stop:
                 break  # all future
-            s = tile_scores(q, slow.load("K", j), i, j, causal)
+            s = tile_scores(slow, q, slow.load("K", j), i, j, causal)
             new = np.maximum(mu, s.max(axis=1))
-            p, shrink = np.exp(s - new[:, None]), np.exp(mu - new)
+            p, shrink = np.exp(s - finite(new)[:, None]), np.exp(mu - finite(new))
             ell = ell * shrink + p.sum(axis=1)
             u = u * shrink[:, None] + p @ slow.load("V", j)
             mu = new
-        slow.store("O", u / ell[:, None], i)
-        slow.store("lam", mu + np.log(ell), i)
+        total = np.where(ell == 0, 1.0, ell)  # 0: a query that saw no key
+        slow.store("O", u / total[:, None], i)
+        slow.store("lam", mu + np.log(total), i)
 
 
-# src/topics/transformers/multi-head-attention.py:827
+# src/topics/transformers/multi-head-attention.py:846
 def flash_backward(slow: Slow, size: int, causal: bool = False) -> None:
     """Reads Q, K, V, O, lam, dO; writes dQ, dK, dV."""
     n, m = len(slow.arrays["Q"]), len(slow.arrays["K"])
@@ -297,7 +307,7 @@ def flash_backward(slow: Slow, size: int, causal: bool = False) -> None:
                 continue
             q, do = slow.load("Q", i), slow.load("dO", i)
             lam, delta = slow.load("lam", i)[:, None], slow.load("delta", i)[:, None]
-            a = np.exp(tile_scores(q, k, i, j, causal) - lam)  # the weights, again
+            a = np.exp(tile_scores(slow, q, k, i, j, causal) - finite(lam))  # the weights, again
             ds = a * (do @ v.T - delta)
             dk, dv = dk + ds.T @ q * scale, dv + a.T @ do
             slow.store("dQ", slow.load("dQ", i) + ds @ k * scale, i)
@@ -305,26 +315,34 @@ def flash_backward(slow: Slow, size: int, causal: bool = False) -> None:
         slow.store("dV", dv, j)
 
 
-# src/topics/transformers/multi-head-attention.py:875
+# src/topics/transformers/multi-head-attention.py:894
 def plain_traffic(n: int, d: int) -> int:
     """Numbers moved, forward and backward, one head of n tokens, every array stored."""
     return 11 * n**2 + 12 * n * d
 
 
-# src/topics/transformers/multi-head-attention.py:880
+# src/topics/transformers/multi-head-attention.py:899
 def tiled_traffic(n: int, d: int, r: int) -> int:
     """The same for `flash_forward` and `flash_backward` with tiles of r rows."""
     return 8 * n * d + 2 * n + n * n // r * (6 * d + 2)
 
 
-# src/topics/transformers/multi-head-attention.py:981
+# src/topics/transformers/multi-head-attention.py:1007
+def qk_norm_scores(Q: np.ndarray, K: np.ndarray, g: float) -> np.ndarray:
+    """Scores (T, S) of Q (T, d_k) and K (S, d_k); a zero vector scores 0."""
+    Q, K = (z / np.maximum(np.linalg.norm(z, axis=-1, keepdims=True), 1e-12)
+            for z in (Q, K))
+    return g * Q @ K.T
+
+
+# src/topics/transformers/multi-head-attention.py:1062
 def wrong_split(z: np.ndarray, n: int) -> np.ndarray:
     """The right shape, the wrong numbers."""
     B, T, columns = z.shape
     return z.reshape(B, n, T, columns // n)
 
 
-# src/topics/transformers/multi-head-attention.py:1022
+# src/topics/transformers/multi-head-attention.py:1103
 def one_row(s: np.ndarray, V: np.ndarray, size: int, rescale: bool) -> np.ndarray:
     """Output (d_v,) for scores s (m,), tile by tile."""
     mu, ell, u = -np.inf, 0.0, np.zeros(V.shape[1])
@@ -336,14 +354,14 @@ def one_row(s: np.ndarray, V: np.ndarray, size: int, rescale: bool) -> np.ndarra
     return u / ell
 
 
-# src/topics/transformers/multi-head-attention.py:1092
+# src/topics/transformers/multi-head-attention.py:1175
 def shared_by_hand() -> np.ndarray:
     """Output (3, 2) of the hand example as MQA."""
     # Both heads give 4 to tokens 1 and 3, 10/3 to token 2; W_O: (a, a) -> (a, 3a).
     return np.array([[4, 12], [10 / 3, 10], [4, 12]])
 
 
-# src/topics/transformers/multi-head-attention.py:1117
+# src/topics/transformers/multi-head-attention.py:1200
 def join(O_1: np.ndarray, lam_1: np.ndarray, O_2: np.ndarray,
          lam_2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Outputs (n, d_v) and lam (n,) of two sets of keys: those of their union."""
@@ -352,14 +370,14 @@ def join(O_1: np.ndarray, lam_1: np.ndarray, O_2: np.ndarray,
     return w_1[:, None] * O_1 + w_2[:, None] * O_2, lam
 
 
-# src/topics/transformers/multi-head-attention.py:1150
+# src/topics/transformers/multi-head-attention.py:1233
 def gate_gradients(dy: np.ndarray, P: dict, saved: tuple, heads: int) -> np.ndarray:
     """Gradients (heads,) of the loss for gates on the heads; `saved` of multi_head."""
     O, dO = split(saved[6], heads), split(dy @ P["W_o"].T, heads)
     return (O * dO).sum(axis=(0, 2, 3))
 
 
-# src/topics/transformers/multi-head-attention.py:1181
+# src/topics/transformers/multi-head-attention.py:1264
 def pool_heads(P: dict, heads: int, kv_heads: int) -> dict:
     """Weights with `kv_heads` key and value heads; P has `heads` and stays as it is."""
     new = dict(P)
@@ -369,7 +387,7 @@ def pool_heads(P: dict, heads: int, kv_heads: int) -> dict:
     return new
 
 
-# src/topics/transformers/multi-head-attention.py:1218
+# src/topics/transformers/multi-head-attention.py:1301
 def induction(ids: np.ndarray, vocabulary: int, sharp: float = 50.0) -> np.ndarray:
     """Predictions (T, vocabulary) of the next token of ids (T,), as weights."""
     E, T = np.eye(vocabulary)[ids], len(ids)
@@ -455,7 +473,7 @@ def test_multi_head_edges():
     assert np.allclose(multi_head(same, same, P, 4, 2)[1][5], 0.2)
 
 
-# src/topics/transformers/multi-head-attention.py:675
+# src/topics/transformers/multi-head-attention.py:683
 def test_grouped_is_multi_head_with_equal_weights():
     rng = np.random.default_rng(6)
     for heads, kv_heads in [(4, 1), (4, 2), (6, 3), (5, 5), (6, 1)] * 4:
@@ -468,7 +486,7 @@ def test_grouped_is_multi_head_with_equal_weights():
         assert np.allclose(multi_head(x, source, P, heads, kv_heads)[0], want, atol=1e-12)
 
 
-# src/topics/transformers/multi-head-attention.py:687
+# src/topics/transformers/multi-head-attention.py:695
 def test_mla_is_deepseek():
     import warnings
 
@@ -518,7 +536,7 @@ def test_mla_is_deepseek():
                            atol=1e-12)
 
 
-# src/topics/transformers/multi-head-attention.py:736
+# src/topics/transformers/multi-head-attention.py:744
 def test_cache_of_published_models():
     assert 2 * cache_numbers(80, 8, 128) == 327_680
     assert cache_numbers(61, latent=576) == 35_136
@@ -526,7 +544,7 @@ def test_cache_of_published_models():
     assert round(100 * (1 - 6 * V2 / (16 * old)), 1) == 93.3
 
 
-# src/topics/transformers/multi-head-attention.py:913
+# src/topics/transformers/multi-head-attention.py:933
 def test_flash_is_torch():
     import torch
 
@@ -535,17 +553,22 @@ def test_flash_is_torch():
         n, m, d_k, d_v, size = (int(x) for x in rng.permutation(np.arange(1, 14))[:5])
         causal = trial % 2 == 1
         m = n if causal else m
+        m = 0 if trial == 4 else m  # no keys at all
         scale = 60.0 if trial % 7 == 0 else 1.0
         shapes = {"Q": (n, d_k), "K": (m, d_k), "V": (m, d_v), "dO": (n, d_v)}
         a = {x: scale * rng.normal(size=s) for x, s in shapes.items()}
         if trial == 5:
             a["K"][:] = a["K"][:1]  # ties
-        slow = Slow(**a)
+        mask = rng.random((n, m)) < 0.5
+        mask[0] = False  # a query that may look at nothing
+        masked = trial % 4 == 2
+        slow = Slow(**a, **({"mask": mask} if masked else {}))
         flash_forward(slow, size, causal)
         flash_backward(slow, size, causal)
         t = {x: torch.from_numpy(a[x].copy()).requires_grad_() for x in "QKV"}
         want = torch.nn.functional.scaled_dot_product_attention(
-            *(x[None] for x in t.values()), is_causal=causal
+            *(x[None] for x in t.values()), is_causal=causal,
+            attn_mask=torch.from_numpy(mask)[None] if masked else None,
         )[0]
         want.backward(torch.from_numpy(a["dO"]))
         assert np.allclose(slow.arrays["O"], want.detach().numpy(), atol=1e-10)
@@ -555,10 +578,12 @@ def test_flash_is_torch():
         S = torch.from_numpy(a["Q"] @ a["K"].T / np.sqrt(d_k))
         if causal:
             S = S.masked_fill(torch.ones(n, n).triu(1).bool(), float("-inf"))
+        if masked:
+            S = S.masked_fill(torch.from_numpy(~mask), float("-inf"))
         assert np.allclose(slow.arrays["lam"], S.logsumexp(dim=1).numpy(), atol=1e-10)
 
 
-# src/topics/transformers/multi-head-attention.py:944
+# src/topics/transformers/multi-head-attention.py:971
 def test_traffic():
     rng = np.random.default_rng(9)
     for n, d, r in [(8, 3, 4), (12, 5, 3), (16, 2, 16), (6, 7, 1)]:
@@ -577,7 +602,27 @@ def test_traffic():
         assert slow.moved == plain_traffic(n, d)
 
 
-# src/topics/transformers/multi-head-attention.py:1057
+# src/topics/transformers/multi-head-attention.py:1025
+def test_qk_norm_is_torch():
+    import torch
+
+    rng = np.random.default_rng(15)
+    for trial in range(20):
+        T, S, d_k = (int(n) for n in rng.permutation(np.arange(1, 10))[:3])
+        g = float(rng.normal())
+        Q, K = 10.0 ** (trial % 5) * rng.normal(size=(T, d_k)), rng.normal(size=(S, d_k))
+        q, k = torch.from_numpy(Q), torch.from_numpy(K)
+        got = qk_norm_scores(Q, K, g)
+        want = g * torch.nn.functional.cosine_similarity(q[:, None], k[None], dim=-1)
+        assert got.shape == (T, S) and np.allclose(got, want.numpy(), atol=1e-12)
+        assert np.abs(got).max() <= abs(g) + 1e-12
+        q, k = (torch.nn.functional.rms_norm(z, (d_k,), eps=0.0) for z in (q, k))
+        want = (q @ k.T / np.sqrt(d_k)).numpy()
+        assert np.allclose(qk_norm_scores(Q, K, np.sqrt(d_k)), want, atol=1e-12)
+    assert not qk_norm_scores(np.zeros((2, 3)), np.ones((4, 3)), 2.0).any()
+
+
+# src/topics/transformers/multi-head-attention.py:1138
 def test_failures():
     rng = np.random.default_rng(10)
     z = rng.normal(size=(2, 5, 6))
@@ -592,7 +637,7 @@ def test_failures():
         assert np.allclose(one_row(s, V, 4, False), want, atol=1e-12) == (peak < 4)
 
 
-# src/topics/transformers/multi-head-attention.py:1101
+# src/topics/transformers/multi-head-attention.py:1184
 def test_shared_by_hand():
     X = np.array([[[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]])
     P = {"W_q": np.log(2) * np.array([[1.0, 1.0], [0.0, 0.0]]),
@@ -601,7 +646,7 @@ def test_shared_by_hand():
     assert np.allclose(shared_by_hand(), multi_head(X, X, P, 2, 1)[0][0], atol=1e-12)
 
 
-# src/topics/transformers/multi-head-attention.py:1128
+# src/topics/transformers/multi-head-attention.py:1211
 def test_join():
     rng = np.random.default_rng(11)
     for trial in range(20):
@@ -616,7 +661,7 @@ def test_join():
         assert np.allclose(lam, np.logaddexp.reduce(S, axis=1), atol=1e-10)
 
 
-# src/topics/transformers/multi-head-attention.py:1159
+# src/topics/transformers/multi-head-attention.py:1242
 def test_gate_gradients():
     rng = np.random.default_rng(12)
     for heads, kv_heads in [(4, 2), (3, 3), (5, 1)]:
@@ -632,7 +677,7 @@ def test_gate_gradients():
             assert np.isclose(got[h], (dy * (Y - gated)).sum(), atol=1e-9)
 
 
-# src/topics/transformers/multi-head-attention.py:1193
+# src/topics/transformers/multi-head-attention.py:1276
 def test_pool_heads():
     rng = np.random.default_rng(13)
     for heads, kv_heads in [(6, 2), (4, 4), (6, 3), (4, 1)]:
@@ -649,7 +694,7 @@ def test_pool_heads():
             assert np.allclose(pooled[n], P[n], atol=1e-12)
 
 
-# src/topics/transformers/multi-head-attention.py:1229
+# src/topics/transformers/multi-head-attention.py:1312
 def test_induction():
     rng = np.random.default_rng(14)
     for _ in range(20):
