@@ -83,7 +83,7 @@ for lr in (0.0001, 0.0007, 0.0008):
 #
 # Near $\theta$ the loss changes by about $g \cdot \Delta$ when you move by $\Delta$, where $g = \nabla L(\theta)$.
 # That line has no lowest point, and it cannot be trusted far away.
-# So charge for distance, and minimise
+# So charge for distance: minimise
 #
 # $$
 # g \cdot \Delta + \frac{1}{2\eta} \lVert \Delta \rVert^2
@@ -428,7 +428,7 @@ ax.legend();
 
 # %% [markdown]
 # **What the code shows:** both bounds of @fig-bounds hold and neither is tight: they must cover the worst loss with these constants, and yours is rarely the worst.
-# Their use is the *form*, $1/T$ or geometric, and what to blame, $\kappa$.
+# Use their *form*, $1/T$ or geometric, and what they blame, $\kappa$.
 #
 # ### Without constants: line search
 #
@@ -631,7 +631,7 @@ left.legend(fontsize=8, loc="upper right");
 # %% [markdown]
 # **What the code shows:** with $\kappa$ = `{python} f"{kappa:.0f}"`, momentum needs `{python} needed["Nesterov"][0]` (Nesterov) or `{python} needed["heavy ball"][0]` steps to a millionth of the excess loss, where plain descent needs `{python} needed["plain"][0]`.
 # On the right of @fig-momentum you see why: it gives up the fast modes in the middle for the slow ones at the ends.
-# The smaller factor wins only in the long run: at `1e-6` Nesterov leads, because the heavy ball first swings out (its double roots multiply the factor by $t$); at `1e-12` it is `{python} needed["heavy ball"][1]` against `{python} needed["Nesterov"][1]`.
+# The smaller factor wins only in the long run: at `1e-6` Nesterov leads, because the heavy ball first swings out (the extreme modes have double roots $z$, and their errors go like $t z^t$); at `1e-12` it is `{python} needed["heavy ball"][1]` against `{python} needed["Nesterov"][1]`.
 
 # %% tags=["test"]
 def test_momentum_is_torch_sgd():
@@ -798,7 +798,7 @@ right.legend(fontsize=8, loc="upper left");
 # %% [markdown]
 # **What the code shows:** the prediction holds. Floors are `{python} f"{min(ratios.values()):.2f}"` to `{python} f"{max(ratios.values()):.2f}"` times the predicted ones, with the excess at the large rates, and the three batch sizes fall on one line in @fig-floor.
 # The control has no floor: its excess loss ends at `{python} f"{traces['no noise at the minimum'][-1].mean():.0e}"`.
-# So it is not random batches as such that stop SGD, but examples that disagree at the minimum. A model that can fit every example does not have this problem.
+# Random batches alone do not stop SGD; examples that disagree at the minimum do. A model that fits every example has no floor.
 # The conclusion is for squared loss, small rates and draws with replacement.
 # It is one reason why training ends with a falling rate, and why [batch size and rate](../training/batching.py) are tuned together.
 
@@ -875,10 +875,9 @@ print(f"GPT-2 small: velocity {velocity_bytes / 1e9:.1f} GB, "
       f"Hessian {hessian_bytes / 1e15:.0f} PB, one solve {years:.0f} years")
 
 # %% [markdown]
-# **What the code shows:** near the minimum each step roughly doubles the number of correct digits; gradient descent adds a fixed number of digits per step.
-# For networks it is out of reach.
+# **What the code shows:** near the minimum each step roughly doubles the number of correct digits; gradient descent adds a fixed number per step.
 # GPT-2 small [@radford2019language] would need `{python} f"{hessian_bytes / 1e15:.0f}"` petabytes for one Hessian, and factorising it ($d^3/3$ floating-point operations) at the 16-bit peak of an A100 [@nvidia2020a100] would take `{python} f"{years:.0f}"` years; the velocity of momentum costs one copy of the weights.
-# Minibatches also make $H$ noisy, and where curvature is negative Newton steps *uphill*, as you will see.
+# Minibatches also make $H$ noisy, and along negative curvature Newton steps *uphill*, as you will see.
 # Between the extremes lie L-BFGS, which guesses $H^{-1}$ from recent gradients [@liu1989limited], and the diagonal or blockwise preconditioners of [training/optimizers](../training/optimizers.py).
 #
 # ### Saddle points
@@ -952,20 +951,20 @@ right.legend();
 # Newton's method goes *to* the saddle: it divides by the curvature, sign and all, and any flat point will do.
 #
 # Why care? For a minimum *all* $d$ curvatures must be positive.
-# If their signs were coin flips, a flat point would be a minimum with probability $2^{-d}$. Real losses are no coin flips, but theory for random surfaces predicts, and experiments on small networks found, that flat points of high loss are saddles, and that those with fewer negative directions have lower loss [@dauphin2014identifying]. (Numerical searches for flat points in networks often stop where the gradient is not zero, so take such counts with care [@frye2021critical].)
-# If all saddles are strict and the rate is below $1/M$, gradient descent from a random start almost surely avoids them [@lee2016gradient], though it can take exponentially long when it meets many in a row [@du2017gradient]; a little added noise makes the time polynomial [@jin2017how], and SGD has noise.
+# If their signs were coin flips, a flat point would be a minimum with probability $2^{-d}$. Real losses are no coin flips, but theory for random surfaces predicts, and experiments on small networks found, that flat points of high loss are saddles, and that those with fewer negative directions have lower loss [@dauphin2014identifying]. (Such numerical searches often stop where the gradient is not zero [@frye2021critical], so take the experiments with care.)
+# If all saddles are strict and the rate is below $1/M$, gradient descent from a random start avoids them with probability 1 [@lee2016gradient]. It can take exponentially long when it meets many in a row [@du2017gradient]; a little added noise prevents that [@jin2017how].
 # The saddle at zero is why [initial weights](../neural-networks/multilayer-networks.py#where-to-start-initial-weights) are random.
 #
 # Flat regions can be worse than saddles. A sigmoid unit that is confidently wrong, $z = -10$ where $y = 1$, receives from the squared loss $\frac{1}{2} (\sigma(z) - y)^2$ the gradient $(\sigma(z) - 1) \sigma'(z)$, with size `{python} f"{(1 - sigmoid(-10.0)) * sigmoid(-10.0) * sigmoid(10.0):.0e}"`: a *plateau*.
-# Cross-entropy, convex in $z$, gives $\sigma(z) - 1$, with size `{python} f"{1 - sigmoid(-10.0):.2f}"`. Choosing the loss well moved the plateau away.
+# Cross-entropy, convex in $z$, gives $\sigma(z) - 1$, with size `{python} f"{1 - sigmoid(-10.0):.2f}"`. The choice of loss removed the plateau.
 #
 # ### Which minimum? Three short answers
 #
 # **The shortest one, for least squares.** With more parameters than examples many $\theta$ have loss zero. Which one does descent find from $\theta_0 = 0$?
 # Every gradient is a combination of the rows of $X$, so the solution it finds, $\theta$, is one too.
-# Any other solution is $\theta + \delta$ with $X \delta^\top = 0$. So $\delta$ is orthogonal to all rows of $X$, hence to $\theta$, and Pythagoras gives $\lVert \theta + \delta \rVert^2 = \lVert \theta \rVert^2 + \lVert \delta \rVert^2$.
-# Nobody asked for the shortest solution: it is an *implicit bias* of the method [@zhang2017understanding].
-# For logistic regression on separable data the direction tends to the largest margin [@soudry2018implicit].
+# Any other solution is $\theta + \delta$ with $X \delta^\top = 0$. So $\delta$ is orthogonal to all rows of $X$, hence to $\theta$, and Pythagoras gives $\lVert \theta + \delta \rVert^2 = \lVert \theta \rVert^2 + \lVert \delta \rVert^2$, so $\theta$ is the shortest.
+# Nobody asked for that: it is an *implicit bias* [@zhang2017understanding].
+# Logistic regression on separable data turns towards the boundary whose nearest examples are farthest away [@soudry2018implicit].
 
 # %%
 X_few, y_few = X[:30], y[:30]  # 30 examples, 47 parameters
@@ -987,7 +986,7 @@ for lr in (0.05, 0.15, 0.24, 0.3):
 # %% [markdown]
 # **A flat enough one, at large rates.** As $\eta \to 0$ descent becomes the *gradient flow* $d\theta / dt = -\nabla L$, along which the loss falls at the speed $\lVert \nabla L \rVert^2$.
 # On $\frac{1}{2} (uv - 1)^2$ the flow keeps $u^2 - v^2$ fixed, so from $(3, 0.2)$ it ends where the largest curvature $u^2 + v^2$ is `{python} f"{np.sqrt(8.96**2 + 4):.2f}"`.
-# Small rates in the output above follow the flow. A rate of 0.24 cannot rest there, since $2/\eta$ is smaller, and ends in a flatter place. The learning rate is part of what is learned.
+# Small rates in the output above follow the flow. A rate of 0.24 cannot rest there, since $2/\eta$ is smaller, and ends in a flatter place.
 # In networks trained with full batches the largest curvature typically *rises* until it hovers just above $2/\eta$, while the loss still falls, but not in every step: the *edge of stability* [@cohen2021gradient]. The descent lemma does not cover this.
 # A poor start can also put you where the curvature is high already. Then a rate that begins small lets descent reach flatter places before it grows [@gilmer2022loss]: one reason for [warm-up](../training/optimizers.py).
 #

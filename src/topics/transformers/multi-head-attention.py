@@ -207,7 +207,8 @@ A_hand = saved[5].reshape(2, 3, 3)
 assert np.allclose(A_hand[:, 0], [[1 / 5, 2 / 5, 2 / 5], [1 / 2, 1 / 4, 1 / 4]])
 assert np.allclose(Y_hand[0], [[4, 14], [10 / 3, 12], [4, 14]])
 wide = multi_head(X_hand, X_hand, P_hand, 1, 1)[1][5]
-print("output\n", Y_hand[0].round(4), "\none wide head, token 1:", wide[0, 0, 0, 0].round(4))
+print("output\n", Y_hand[0].round(4))
+print("one wide head, token 1:", wide[0, 0, 0, 0].round(4))
 
 # %% [markdown]
 # **What the code shows:** heads are one more axis.
@@ -289,7 +290,8 @@ def multi_head_backward(dy: np.ndarray, P: dict, saved: tuple) -> dict:
     dK = merge((dS.swapaxes(-1, -2) @ Q).sum(axis=2))  # over the heads that share
     dV = merge((A.swapaxes(-1, -2) @ dO).sum(axis=2))
     grads = {"x": dQ @ P["W_q"].T, "source": dK @ P["W_k"].T + dV @ P["W_v"].T}
-    for name, z, dz in (("q", x, dQ), ("k", source, dK), ("v", source, dV), ("o", O, dy)):
+    pairs = ("q", x, dQ), ("k", source, dK), ("v", source, dV), ("o", O, dy)
+    for name, z, dz in pairs:
         grads["W_" + name] = rows(z).T @ rows(dz)
         grads["b_" + name] = rows(dz).sum(axis=0)
     return grads
@@ -459,7 +461,7 @@ def train(H: int, R: int, seed: int, width: int = 32, hidden: int = 0,
     sizes = {"key": (ITEMS, D), "content": (CONTENTS, D), "want": (R, ITEMS, D)}
     E = {n: rng.normal(size=s) for n, s in sizes.items()}
     out = hidden or R * CONTENTS
-    sizes = {"W_q": (D, width), "W_k": (D, width), "W_v": (D, width), "W_o": (width, out)}
+    sizes = {n: (D, width) for n in ("W_q", "W_k", "W_v")} | {"W_o": (width, out)}
     if hidden:
         sizes["U"] = (hidden, R * CONTENTS)
     P = {n: rng.normal(size=s) / np.sqrt(s[0]) for n, s in sizes.items()}
@@ -515,7 +517,7 @@ ax.legend(loc="lower right")
 # Two heads end at `{python} f"{np.mean(runs[2, 2]):.2f}"`; eight heads of width 4 lose nothing visible here.
 # A head four times as wide does not help (`{python} f"{np.mean(wider):.2f}"`), nor does training it longer (`{python} f"{np.mean(longer):.2f}"`): the lack is a second distribution.
 # But with the hidden layer and the smaller rate, accuracy passed 0.9 in `{python} sum(a > 0.9 for a in nonlinear)` of `{python} len(SEEDS)` seeds: unequal weights mix two *discrete* contents in a way that a nonlinear reader can undo.
-# With the rate of all other runs it did so in `{python} sum(a > 0.9 for a in same_rate)`.
+# With the larger rate it did so in `{python} sum(a > 0.9 for a in same_rate)`.
 # So one head is not incapable: a nonlinear layer behind it can do the work of the second head, but needs more steps and a tuned rate, where two heads needed neither.
 # In trained models a large share of the heads can be removed at test time with little harm, and some layers run with one [@michel2019sixteen]; another study found a few specialised heads doing most of the work [@voita2019analyzing].
 # That many heads were trained does not mean that all are needed.
@@ -567,7 +569,7 @@ def test_heads_conclusion():
 # [RoPE](self-attention.py) stands in the way.
 # A turned key is $c_j W_{UK}^{(h)} R_j$, the score is $q_h R_i R_j^\top W_{UK}^{(h)\top} c_j^\top$, where $R_i$ and $R_j$ are the rotations of the two positions.
 # Now $R_i R_j^\top$ stands between query and matrix, and it differs from key to key: the query would have to be absorbed anew for each key, and the saving is gone.
-# The cure is a second, small key of width $d_r$, made from $x$, turned, shared by all heads, and cached next to $c$:
+# The cure is a second, small key $k^r$ of width $d_r$, made from $x$, turned, shared by all heads, and cached next to $c$; each head gets a small turned query $q_h^r$ for it:
 #
 # $$
 # s_{h,ij} = \frac{q_{h,i} \cdot k_{h,j} + q^r_{h,i} \cdot k^r_j}{\sqrt{d_k + d_r}}
@@ -645,7 +647,8 @@ MODELS = {
     "DeepSeek-V3 (MLA)": {"layers": 61, "latent": 512 + 64},
 }
 per_token = {name: 2 * cache_numbers(**c) for name, c in MODELS.items()}
-assert list(per_token.values()) == [4_718_592, 327_680, 131_072, 131_072, 69_120, 70_272]
+assert list(per_token.values()) == [
+    4_718_592, 327_680, 131_072, 131_072, 69_120, 70_272]
 llama_mha = 2 * cache_numbers(80, 64, 128)  # Llama 2 70B, had it 64 key heads
 assert llama_mha == 2_621_440 and (512 + 64) / (2 * 128) == 2.25
 for name, size in per_token.items():
@@ -858,7 +861,7 @@ def flash_backward(slow: Slow, size: int, causal: bool = False) -> None:
                 continue
             q, do = slow.load("Q", i), slow.load("dO", i)
             lam, delta = slow.load("lam", i)[:, None], slow.load("delta", i)[:, None]
-            a = np.exp(tile_scores(slow, q, k, i, j, causal) - finite(lam))  # the weights, again
+            a = np.exp(tile_scores(slow, q, k, i, j, causal) - finite(lam))  # again
             ds = a * (do @ v.T - delta)
             dk, dv = dk + ds.T @ q * scale, dv + a.T @ do
             slow.store("dQ", slow.load("dQ", i) + ds @ k * scale, i)
@@ -916,7 +919,8 @@ ns = 2 ** np.arange(9, 15)
 fig, ax = plt.subplots()
 ax.loglog(ns, [plain_traffic(int(n), 64) for n in ns], "o-", label="plain")
 for r, style in ((64, "s--"), (128, "^-."), (256, "v:")):
-    ax.loglog(ns, [tiled_traffic(int(n), 64, r) for n in ns], style, label=f"tiles of {r}")
+    moved = [tiled_traffic(int(n), 64, r) for n in ns]
+    ax.loglog(ns, moved, style, label=f"tiles of {r}")
 ax.set(xlabel="tokens", ylabel="numbers moved")
 ax.set_xticks(ns, ns)
 ax.minorticks_off()
@@ -976,7 +980,8 @@ def test_traffic():
         flash_forward(slow, r)
         flash_backward(slow, r)
         assert slow.moved == tiled_traffic(n, d, r)
-        slow = Slow(Q=Q, K=K, V=V, dO=dO, **{x: np.zeros((n, n)) for x in ("S", "A", "dA", "dS")},
+        squares = {x: np.zeros((n, n)) for x in ("S", "A", "dA", "dS")}
+        slow = Slow(Q=Q, K=K, V=V, dO=dO, **squares,
                     **{x: np.zeros((n, d)) for x in ("O", "dQ", "dK", "dV")})
         for read, write in (("Q K", "S"), ("S", "A"), ("A V", "O"), ("A dO", "dV"),
                             ("dO V", "dA"), ("A dA", "dS"), ("dS K", "dQ"), ("dS Q", "dK")):
@@ -999,8 +1004,8 @@ def test_traffic():
 # $$
 #
 # **What this means:** only the angle between query and key counts, and $g$ alone decides how sharp a head can be.
-# A later form, used in Qwen3 and Gemma 3, divides each query and key by its root mean square $\lVert q \rVert / \sqrt{d_k}$, multiplies each column by a learned gain and keeps the $1 / \sqrt{d_k}$.
-# With all gains 1 that is $g = \sqrt{d_k} \cdot \sqrt{d_k} / \sqrt{d_k} = \sqrt{d_k}$.
+# A later form, used in Qwen3, divides each query and key by its root mean square $\lVert q \rVert / \sqrt{d_k}$, multiplies each column by a learned gain and keeps the $1 / \sqrt{d_k}$.
+# With all gains 1 the two divisions give $\sqrt{d_k}$ each and the scale takes one away: $g = \sqrt{d_k}$.
 
 
 # %%
@@ -1081,7 +1086,8 @@ for name, cut in (("reshape", wrong_split), ("split", split)):
 
 # %%
 K_heads = np.array([[0.0], [1.0]])  # two key heads, six query heads
-print("repeat", K_heads.repeat(3, axis=0)[:, 0], " tile", np.tile(K_heads, (3, 1))[:, 0])
+print("repeat", K_heads.repeat(3, axis=0)[:, 0])
+print("tile  ", np.tile(K_heads, (3, 1))[:, 0])
 x, source = rng.normal(size=(1, 5, 12)), rng.normal(size=(1, 5, 12))
 P = {"W_" + n: rng.normal(size=s) for n, s in
      (("q", (12, 12)), ("k", (12, 4)), ("v", (12, 4)), ("o", (12, 12)))}

@@ -1,4 +1,4 @@
-# Generated from src/topics/transformers/multi-head-attention.py: edit that file, then run doit. digest:05758f7f36b81fd0
+# Generated from src/topics/transformers/multi-head-attention.py: edit that file, then run doit. digest:3e6488b77784ca28
 
 """Tests of transformers/multi-head-attention: Multi-head attention."""
 
@@ -66,7 +66,7 @@ def multi_head(
     return linear(O, P, "o"), (x, source, Q, K, V, A, O)
 
 
-# src/topics/transformers/multi-head-attention.py:219
+# src/topics/transformers/multi-head-attention.py:220
 def random_layer(rng, heads, kv_heads, biases=False, d_source=None):
     """x, source, weights; all sizes different, also d_k and d_v."""
     B, T, S, d_k, d_v = (int(n) for n in rng.permutation(np.arange(1, 8))[:5])
@@ -79,13 +79,13 @@ def random_layer(rng, heads, kv_heads, biases=False, d_source=None):
     return rng.normal(size=(B, T, d)), rng.normal(size=(B, S, d_source)), P
 
 
-# src/topics/transformers/multi-head-attention.py:276
+# src/topics/transformers/multi-head-attention.py:277
 def rows(z: np.ndarray) -> np.ndarray:
     """(B, T, width) to (B T, width)."""
     return z.reshape(-1, z.shape[-1])
 
 
-# src/topics/transformers/multi-head-attention.py:281
+# src/topics/transformers/multi-head-attention.py:282
 def multi_head_backward(dy: np.ndarray, P: dict, saved: tuple) -> dict:
     """From dy (B, T, d): gradients of x, source, weights and biases."""
     x, source, Q, K, V, A, O = saved
@@ -97,13 +97,14 @@ def multi_head_backward(dy: np.ndarray, P: dict, saved: tuple) -> dict:
     dK = merge((dS.swapaxes(-1, -2) @ Q).sum(axis=2))  # over the heads that share
     dV = merge((A.swapaxes(-1, -2) @ dO).sum(axis=2))
     grads = {"x": dQ @ P["W_q"].T, "source": dK @ P["W_k"].T + dV @ P["W_v"].T}
-    for name, z, dz in (("q", x, dQ), ("k", source, dK), ("v", source, dV), ("o", O, dy)):
+    pairs = ("q", x, dQ), ("k", source, dK), ("v", source, dV), ("o", O, dy)
+    for name, z, dz in pairs:
         grads["W_" + name] = rows(z).T @ rows(dz)
         grads["b_" + name] = rows(dz).sum(axis=0)
     return grads
 
 
-# src/topics/transformers/multi-head-attention.py:299
+# src/topics/transformers/multi-head-attention.py:301
 def check_against_torch_module(rng, heads, T, S, biases, cross, mask):
     """Mapped weights: nn.MultiheadAttention, forward and backward."""
     import torch
@@ -151,7 +152,7 @@ def check_against_torch_module(rng, heads, T, S, biases, cross, mask):
         assert np.allclose(got, np.asarray(wanted), atol=1e-8)
 
 
-# src/topics/transformers/multi-head-attention.py:363
+# src/topics/transformers/multi-head-attention.py:365
 def check_against_sdpa(rng, heads, kv_heads, mask_kind, size=1.0):
     """Grouped heads against the fused function and autograd; d_v is not d_k."""
     import torch
@@ -185,7 +186,7 @@ def check_against_sdpa(rng, heads, kv_heads, mask_kind, size=1.0):
         assert np.allclose(grads[name], leaf.grad.numpy(), atol=1e-8)
 
 
-# src/topics/transformers/multi-head-attention.py:581
+# src/topics/transformers/multi-head-attention.py:583
 def turn(x: np.ndarray, base: float = 10000.0) -> np.ndarray:
     """RoPE, half-split pairs, on x (..., T, d_r) at positions 0 to T - 1."""
     half = x.shape[-1] // 2
@@ -195,7 +196,7 @@ def turn(x: np.ndarray, base: float = 10000.0) -> np.ndarray:
     return np.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1)
 
 
-# src/topics/transformers/multi-head-attention.py:590
+# src/topics/transformers/multi-head-attention.py:592
 def mla(x: np.ndarray, P: dict, heads: int, mask: np.ndarray | None = None,
         absorbed: bool = True) -> np.ndarray:
     """Latent attention, x (B, T, d) to (B, T, d), in one of two equal forms."""
@@ -214,7 +215,7 @@ def mla(x: np.ndarray, P: dict, heads: int, mask: np.ndarray | None = None,
     return merge(O) @ P["W_o"]
 
 
-# src/topics/transformers/multi-head-attention.py:608
+# src/topics/transformers/multi-head-attention.py:610
 def random_mla(rng: np.random.Generator, heads: int, d: int, d_c: int, d_k: int,
                d_r: int, d_v: int) -> dict:
     """Weights for `mla`."""
@@ -224,13 +225,13 @@ def random_mla(rng: np.random.Generator, heads: int, d: int, d_c: int, d_k: int,
     return {"W_" + n: rng.normal(size=s) / np.sqrt(s[0]) for n, s in sizes.items()}
 
 
-# src/topics/transformers/multi-head-attention.py:634
+# src/topics/transformers/multi-head-attention.py:636
 def cache_numbers(layers: int, kv_heads: int = 0, d_k: int = 0, latent: int = 0) -> int:
     """Numbers that one token leaves in the cache."""
     return layers * (2 * kv_heads * d_k + latent)
 
 
-# src/topics/transformers/multi-head-attention.py:790
+# src/topics/transformers/multi-head-attention.py:793
 class Slow:
     """Arrays in slow memory; counts the numbers that cross."""
 
@@ -246,12 +247,12 @@ class Slow:
         self.arrays[name][part] = value
 
 
-# src/topics/transformers/multi-head-attention.py:805
+# src/topics/transformers/multi-head-attention.py:808
 def tiles(n: int, size: int) -> list[slice]:
     return [slice(i, min(i + size, n)) for i in range(0, n, size)]
 
 
-# src/topics/transformers/multi-head-attention.py:809
+# src/topics/transformers/multi-head-attention.py:812
 def tile_scores(slow: Slow, q: np.ndarray, k: np.ndarray, i: slice, j: slice,
                 causal: bool) -> np.ndarray:
     """Scores of one tile, -inf where the query may not look (mask False, or future)."""
@@ -262,13 +263,13 @@ def tile_scores(slow: Slow, q: np.ndarray, k: np.ndarray, i: slice, j: slice,
     return np.where(future, -np.inf, s) if causal else s
 
 
-# src/topics/transformers/multi-head-attention.py:819
+# src/topics/transformers/multi-head-attention.py:822
 def finite(z: np.ndarray) -> np.ndarray:
     """0 in place of -inf, so that -inf minus it stays -inf."""
     return np.where(z == -np.inf, 0.0, z)
 
 
-# src/topics/transformers/multi-head-attention.py:824
+# src/topics/transformers/multi-head-attention.py:827
 def flash_forward(slow: Slow, size: int, causal: bool = False) -> None:
     """Reads Q (n, d_k), K (m, d_k), V (m, d_v), perhaps mask (n, m); writes O, lam."""
     n, m = len(slow.arrays["Q"]), len(slow.arrays["K"])
@@ -291,7 +292,7 @@ def flash_forward(slow: Slow, size: int, causal: bool = False) -> None:
         slow.store("lam", mu + np.log(total), i)
 
 
-# src/topics/transformers/multi-head-attention.py:846
+# src/topics/transformers/multi-head-attention.py:849
 def flash_backward(slow: Slow, size: int, causal: bool = False) -> None:
     """Reads Q, K, V, O, lam, dO; writes dQ, dK, dV."""
     n, m = len(slow.arrays["Q"]), len(slow.arrays["K"])
@@ -307,7 +308,7 @@ def flash_backward(slow: Slow, size: int, causal: bool = False) -> None:
                 continue
             q, do = slow.load("Q", i), slow.load("dO", i)
             lam, delta = slow.load("lam", i)[:, None], slow.load("delta", i)[:, None]
-            a = np.exp(tile_scores(slow, q, k, i, j, causal) - finite(lam))  # the weights, again
+            a = np.exp(tile_scores(slow, q, k, i, j, causal) - finite(lam))  # again
             ds = a * (do @ v.T - delta)
             dk, dv = dk + ds.T @ q * scale, dv + a.T @ do
             slow.store("dQ", slow.load("dQ", i) + ds @ k * scale, i)
@@ -315,19 +316,19 @@ def flash_backward(slow: Slow, size: int, causal: bool = False) -> None:
         slow.store("dV", dv, j)
 
 
-# src/topics/transformers/multi-head-attention.py:894
+# src/topics/transformers/multi-head-attention.py:897
 def plain_traffic(n: int, d: int) -> int:
     """Numbers moved, forward and backward, one head of n tokens, every array stored."""
     return 11 * n**2 + 12 * n * d
 
 
-# src/topics/transformers/multi-head-attention.py:899
+# src/topics/transformers/multi-head-attention.py:902
 def tiled_traffic(n: int, d: int, r: int) -> int:
     """The same for `flash_forward` and `flash_backward` with tiles of r rows."""
     return 8 * n * d + 2 * n + n * n // r * (6 * d + 2)
 
 
-# src/topics/transformers/multi-head-attention.py:1007
+# src/topics/transformers/multi-head-attention.py:1012
 def qk_norm_scores(Q: np.ndarray, K: np.ndarray, g: float) -> np.ndarray:
     """Scores (T, S) of Q (T, d_k) and K (S, d_k); a zero vector scores 0."""
     Q, K = (z / np.maximum(np.linalg.norm(z, axis=-1, keepdims=True), 1e-12)
@@ -335,14 +336,14 @@ def qk_norm_scores(Q: np.ndarray, K: np.ndarray, g: float) -> np.ndarray:
     return g * Q @ K.T
 
 
-# src/topics/transformers/multi-head-attention.py:1062
+# src/topics/transformers/multi-head-attention.py:1067
 def wrong_split(z: np.ndarray, n: int) -> np.ndarray:
     """The right shape, the wrong numbers."""
     B, T, columns = z.shape
     return z.reshape(B, n, T, columns // n)
 
 
-# src/topics/transformers/multi-head-attention.py:1103
+# src/topics/transformers/multi-head-attention.py:1109
 def one_row(s: np.ndarray, V: np.ndarray, size: int, rescale: bool) -> np.ndarray:
     """Output (d_v,) for scores s (m,), tile by tile."""
     mu, ell, u = -np.inf, 0.0, np.zeros(V.shape[1])
@@ -354,14 +355,14 @@ def one_row(s: np.ndarray, V: np.ndarray, size: int, rescale: bool) -> np.ndarra
     return u / ell
 
 
-# src/topics/transformers/multi-head-attention.py:1175
+# src/topics/transformers/multi-head-attention.py:1181
 def shared_by_hand() -> np.ndarray:
     """Output (3, 2) of the hand example as MQA."""
     # Both heads give 4 to tokens 1 and 3, 10/3 to token 2; W_O: (a, a) -> (a, 3a).
     return np.array([[4, 12], [10 / 3, 10], [4, 12]])
 
 
-# src/topics/transformers/multi-head-attention.py:1200
+# src/topics/transformers/multi-head-attention.py:1206
 def join(O_1: np.ndarray, lam_1: np.ndarray, O_2: np.ndarray,
          lam_2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Outputs (n, d_v) and lam (n,) of two sets of keys: those of their union."""
@@ -370,14 +371,14 @@ def join(O_1: np.ndarray, lam_1: np.ndarray, O_2: np.ndarray,
     return w_1[:, None] * O_1 + w_2[:, None] * O_2, lam
 
 
-# src/topics/transformers/multi-head-attention.py:1233
+# src/topics/transformers/multi-head-attention.py:1239
 def gate_gradients(dy: np.ndarray, P: dict, saved: tuple, heads: int) -> np.ndarray:
     """Gradients (heads,) of the loss for gates on the heads; `saved` of multi_head."""
     O, dO = split(saved[6], heads), split(dy @ P["W_o"].T, heads)
     return (O * dO).sum(axis=(0, 2, 3))
 
 
-# src/topics/transformers/multi-head-attention.py:1264
+# src/topics/transformers/multi-head-attention.py:1270
 def pool_heads(P: dict, heads: int, kv_heads: int) -> dict:
     """Weights with `kv_heads` key and value heads; P has `heads` and stays as it is."""
     new = dict(P)
@@ -387,7 +388,7 @@ def pool_heads(P: dict, heads: int, kv_heads: int) -> dict:
     return new
 
 
-# src/topics/transformers/multi-head-attention.py:1301
+# src/topics/transformers/multi-head-attention.py:1307
 def induction(ids: np.ndarray, vocabulary: int, sharp: float = 50.0) -> np.ndarray:
     """Predictions (T, vocabulary) of the next token of ids (T,), as weights."""
     E, T = np.eye(vocabulary)[ids], len(ids)
@@ -396,7 +397,7 @@ def induction(ids: np.ndarray, vocabulary: int, sharp: float = 50.0) -> np.ndarr
     return masked_softmax(sharp * E @ previous.T, back >= 0) @ E  # a head by content
 
 
-# src/topics/transformers/multi-head-attention.py:231
+# src/topics/transformers/multi-head-attention.py:232
 def test_one_average_loses_half():
     rng = np.random.default_rng(1)
     for a in (0.0, 0.2, 0.5, 0.7, 1.0):
@@ -406,7 +407,7 @@ def test_one_average_loses_half():
     assert readout_error(np.array([[0.6, 0.4], [0.5, 0.5]]), rng).max() < 1e-20
 
 
-# src/topics/transformers/multi-head-attention.py:240
+# src/topics/transformers/multi-head-attention.py:241
 def test_hand_example():
     X = np.array([[[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]])
     P = {"W_q": np.log(2) * np.array([[1.0, 1.0], [0.0, 0.0]]),
@@ -418,7 +419,7 @@ def test_hand_example():
     assert np.allclose(multi_head(X, X, P, 1, 1)[1][5], 1 / 3)
 
 
-# src/topics/transformers/multi-head-attention.py:251
+# src/topics/transformers/multi-head-attention.py:252
 def test_output_is_the_sum_of_heads():
     rng = np.random.default_rng(2)
     for _ in range(20):
@@ -433,7 +434,7 @@ def test_output_is_the_sum_of_heads():
         assert np.allclose(Y, parts, atol=1e-12)
 
 
-# src/topics/transformers/multi-head-attention.py:346
+# src/topics/transformers/multi-head-attention.py:348
 def test_multi_head_is_torch():
     rng = np.random.default_rng(3)
     for trial in range(24):
@@ -450,7 +451,7 @@ def test_multi_head_is_torch():
         check_against_torch_module(rng, heads, T, S, biases, cross, mask)
 
 
-# src/topics/transformers/multi-head-attention.py:396
+# src/topics/transformers/multi-head-attention.py:398
 def test_grouped_heads_are_torch():
     rng = np.random.default_rng(4)
     for trial in range(28):
@@ -459,7 +460,7 @@ def test_grouped_heads_are_torch():
     check_against_sdpa(rng, 4, 2, "none", size=300.0)
 
 
-# src/topics/transformers/multi-head-attention.py:404
+# src/topics/transformers/multi-head-attention.py:406
 def test_multi_head_edges():
     rng = np.random.default_rng(5)
     _, _, P = random_layer(rng, 4, 2)
@@ -473,7 +474,7 @@ def test_multi_head_edges():
     assert np.allclose(multi_head(same, same, P, 4, 2)[1][5], 0.2)
 
 
-# src/topics/transformers/multi-head-attention.py:683
+# src/topics/transformers/multi-head-attention.py:686
 def test_grouped_is_multi_head_with_equal_weights():
     rng = np.random.default_rng(6)
     for heads, kv_heads in [(4, 1), (4, 2), (6, 3), (5, 5), (6, 1)] * 4:
@@ -486,7 +487,7 @@ def test_grouped_is_multi_head_with_equal_weights():
         assert np.allclose(multi_head(x, source, P, heads, kv_heads)[0], want, atol=1e-12)
 
 
-# src/topics/transformers/multi-head-attention.py:695
+# src/topics/transformers/multi-head-attention.py:698
 def test_mla_is_deepseek():
     import warnings
 
@@ -536,7 +537,7 @@ def test_mla_is_deepseek():
                            atol=1e-12)
 
 
-# src/topics/transformers/multi-head-attention.py:744
+# src/topics/transformers/multi-head-attention.py:747
 def test_cache_of_published_models():
     assert 2 * cache_numbers(80, 8, 128) == 327_680
     assert cache_numbers(61, latent=576) == 35_136
@@ -544,7 +545,7 @@ def test_cache_of_published_models():
     assert round(100 * (1 - 6 * V2 / (16 * old)), 1) == 93.3
 
 
-# src/topics/transformers/multi-head-attention.py:933
+# src/topics/transformers/multi-head-attention.py:937
 def test_flash_is_torch():
     import torch
 
@@ -583,7 +584,7 @@ def test_flash_is_torch():
         assert np.allclose(slow.arrays["lam"], S.logsumexp(dim=1).numpy(), atol=1e-10)
 
 
-# src/topics/transformers/multi-head-attention.py:971
+# src/topics/transformers/multi-head-attention.py:975
 def test_traffic():
     rng = np.random.default_rng(9)
     for n, d, r in [(8, 3, 4), (12, 5, 3), (16, 2, 16), (6, 7, 1)]:
@@ -592,7 +593,8 @@ def test_traffic():
         flash_forward(slow, r)
         flash_backward(slow, r)
         assert slow.moved == tiled_traffic(n, d, r)
-        slow = Slow(Q=Q, K=K, V=V, dO=dO, **{x: np.zeros((n, n)) for x in ("S", "A", "dA", "dS")},
+        squares = {x: np.zeros((n, n)) for x in ("S", "A", "dA", "dS")}
+        slow = Slow(Q=Q, K=K, V=V, dO=dO, **squares,
                     **{x: np.zeros((n, d)) for x in ("O", "dQ", "dK", "dV")})
         for read, write in (("Q K", "S"), ("S", "A"), ("A V", "O"), ("A dO", "dV"),
                             ("dO V", "dA"), ("A dA", "dS"), ("dS K", "dQ"), ("dS Q", "dK")):
@@ -602,7 +604,7 @@ def test_traffic():
         assert slow.moved == plain_traffic(n, d)
 
 
-# src/topics/transformers/multi-head-attention.py:1025
+# src/topics/transformers/multi-head-attention.py:1030
 def test_qk_norm_is_torch():
     import torch
 
@@ -622,7 +624,7 @@ def test_qk_norm_is_torch():
     assert not qk_norm_scores(np.zeros((2, 3)), np.ones((4, 3)), 2.0).any()
 
 
-# src/topics/transformers/multi-head-attention.py:1138
+# src/topics/transformers/multi-head-attention.py:1144
 def test_failures():
     rng = np.random.default_rng(10)
     z = rng.normal(size=(2, 5, 6))
@@ -637,7 +639,7 @@ def test_failures():
         assert np.allclose(one_row(s, V, 4, False), want, atol=1e-12) == (peak < 4)
 
 
-# src/topics/transformers/multi-head-attention.py:1184
+# src/topics/transformers/multi-head-attention.py:1190
 def test_shared_by_hand():
     X = np.array([[[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]])
     P = {"W_q": np.log(2) * np.array([[1.0, 1.0], [0.0, 0.0]]),
@@ -646,7 +648,7 @@ def test_shared_by_hand():
     assert np.allclose(shared_by_hand(), multi_head(X, X, P, 2, 1)[0][0], atol=1e-12)
 
 
-# src/topics/transformers/multi-head-attention.py:1211
+# src/topics/transformers/multi-head-attention.py:1217
 def test_join():
     rng = np.random.default_rng(11)
     for trial in range(20):
@@ -661,7 +663,7 @@ def test_join():
         assert np.allclose(lam, np.logaddexp.reduce(S, axis=1), atol=1e-10)
 
 
-# src/topics/transformers/multi-head-attention.py:1242
+# src/topics/transformers/multi-head-attention.py:1248
 def test_gate_gradients():
     rng = np.random.default_rng(12)
     for heads, kv_heads in [(4, 2), (3, 3), (5, 1)]:
@@ -677,7 +679,7 @@ def test_gate_gradients():
             assert np.isclose(got[h], (dy * (Y - gated)).sum(), atol=1e-9)
 
 
-# src/topics/transformers/multi-head-attention.py:1276
+# src/topics/transformers/multi-head-attention.py:1282
 def test_pool_heads():
     rng = np.random.default_rng(13)
     for heads, kv_heads in [(6, 2), (4, 4), (6, 3), (4, 1)]:
@@ -694,7 +696,7 @@ def test_pool_heads():
             assert np.allclose(pooled[n], P[n], atol=1e-12)
 
 
-# src/topics/transformers/multi-head-attention.py:1312
+# src/topics/transformers/multi-head-attention.py:1318
 def test_induction():
     rng = np.random.default_rng(14)
     for _ in range(20):
