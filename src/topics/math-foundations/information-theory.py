@@ -86,7 +86,7 @@ print(f"zlib:                        {zipped:.2f} bits each")
 # For two independent events probabilities multiply, and what you learn should add.
 # The continuous functions that turn products into sums are the logarithms, so the *surprisal* is $-\log p$: 1 *bit* for a coin flip if the logarithm is to base 2.
 # Entropy is the mean surprisal [@shannon1948mathematical].
-# It is 0 if one outcome is certain and $\log K$ at most, for a uniform $p$.
+# It is 0 if one outcome is certain, and at most $\log K$, which a uniform $p$ reaches.
 # Code in this book uses the natural logarithm (*nats*); divide by $\log 2$ to get bits.
 #
 # ### Codes
@@ -101,13 +101,24 @@ print(f"zlib:                        {zipped:.2f} bits each")
 # H(p) \le \min_{l} \sum_j p_j l_j \lt H(p) + 1 \quad \text{(in bits)}
 # $$
 #
-# **What this means:** the first formula is *Kraft's inequality*; conversely, lengths that satisfy it fit side by side, longest claims first.
-# The second says that entropy is what compression costs, to within a bit.
-# For its left part let $q_j = 2^{-l_j} / Z$ with $Z = \sum_k 2^{-l_k} \le 1$.
-# Then $\sum_j p_j l_j = H(p, q) - \log_2 Z \ge H(p, q) \ge H(p)$.
-# The last step is *Gibbs' inequality*, $\text{KL} \ge 0$: since $\log u \le u - 1$, we have $\sum_j p_j \log (q_j / p_j) \le \sum_j (q_j - p_j) \le 0$ over the $j$ with $p_j \gt 0$, with equality only for $q = p$.
-# For the right part take $l_j = \lceil -\log_2 p_j \rceil$: then $\sum_j 2^{-l_j} \le \sum_j p_j = 1$, so the code exists, and rounding up costs less than a bit.
-# Codes that can be decoded in any other way have no shorter lengths [@mcmillan1956two].
+# **What this means:** the first formula is *Kraft's inequality*.
+# Conversely, lengths that satisfy it have a prefix code: lay the claims side by side from the left, the widest (the shortest words) first.
+# Codes without the prefix property obey the same inequality if every message has only one reading [@mcmillan1956two].
+# The second formula says that entropy is what compression costs, to within a bit.
+# We prove its two parts in turn.
+#
+# *No code is shorter.* Word lengths are a model in disguise: $q_j = 2^{-l_j} / Z$, where $Z = \sum_k 2^{-l_k}$ is at most 1.
+# So $l_j = -\log_2 q_j - \log_2 Z$, and the mean length is
+#
+# $$
+# \sum_j p_j l_j = H(p, q) - \log_2 Z \ge H(p, q) = H(p) + \text{KL}(p \,\Vert\, q) \ge H(p)
+# $$
+#
+# The last step is *Gibbs' inequality*, $\text{KL} \ge 0$, with equality only for $q = p$. [Probability](probability.py#maximum-likelihood-is-minimum-cross-entropy) proved it from $\log u \le u - 1$.
+#
+# *A code comes close.* Round each surprisal up: $l_j = \lceil -\log_2 p_j \rceil$.
+# Then $2^{-l_j} \le p_j$, and these sum to 1 at most, so Kraft's inequality holds and the code exists.
+# Rounding up adds less than a bit.
 #
 # *Huffman's* code is the best prefix code: join the two rarest symbols, again and again, and each joining adds a bit to the words below it [@huffman1952method].
 
@@ -132,7 +143,7 @@ def huffman_lengths(p: np.ndarray) -> np.ndarray:
 
 
 def prefix_code(lengths: np.ndarray) -> list[str]:
-    """Words with these lengths (K,), laid side by side, the longest claims first."""
+    """Words with these lengths (K,), laid side by side, the widest claims first."""
     words, start, top = [""] * len(lengths), 0, int(lengths.max())
     for j in np.argsort(lengths, kind="stable"):
         l = int(lengths[j])
@@ -196,8 +207,9 @@ ax.legend()
 # *Arithmetic coding* gives one word to the whole text [@witten1987arithmetic].
 # Start with the interval from 0 to 1, cut it in proportion to the model's probabilities, keep the piece of the symbol that comes, cut that, and so on.
 # The last piece has the width $q(x_1) q(x_2 \mid x_1) \cdots$, the probability of the text.
-# To name a point in it you need at most two bits more than $-\log_2$ of its width, and that is the sum of the losses.
-# The decoder makes the same cuts with the same model and watches where the point falls.
+# The $-\log_2$ of its width is the sum of the losses.
+# With at most two bits more you can name a point in it, and so that any bits that follow stay inside.
+# The decoder makes the same cuts with the same model and watches where the point falls; it must also know when to stop, here from the length $T$.
 # Exact fractions make the idea short (and slow).
 
 
@@ -305,9 +317,8 @@ for name, size in sizes.items():
     print(f"{name:16} {8 * size / T:.2f} bits per character, {size / 1e3:4.0f} kB")
 
 # %% [markdown]
-# **What the code shows:** a model of a dozen lines that starts with no knowledge beats three standard compressors, because it predicts better.
-# (One constant, $\beta = 8$, was chosen on this text: $\beta = 4$ gives `{python} f"{other_beta[4]:.2f}"` and $\beta = 1$ only `{python} f"{other_beta[1]:.2f}"`, behind bzip2. A real coder adds at most two bits to the whole.)
-# Nothing else is sent.
+# **What the code shows:** a model of twenty lines that starts knowing only the alphabet beats three standard compressors, because it predicts better.
+# (One constant, $\beta = 8$, was chosen on this text: $\beta = 4$ gives `{python} f"{other_beta[4]:.2f}"` and $\beta = 1$ only `{python} f"{other_beta[1]:.2f}"`, behind bzip2. A real coder adds at most two bits to the whole, and the length.)
 # For a trained network you must add the size of its weights; without them, Chinchilla, a model of 70 billion parameters trained mostly on text, shrinks image patches to 43% and speech to 16% of their size [@deletang2024language].
 # A [GPT](../transformers/gpt.py) is the same machine with a better $q$, and [pretraining](../modern-llms/pretraining.py) minimises the length of its training text.
 #
@@ -483,7 +494,7 @@ print(f"I(x; y) = {I / np.log(2):.3f} bits")
 # %% [markdown]
 # ### Processing destroys information
 #
-# For positive numbers with sums $A$ and $B$, the *log-sum inequality* says
+# For positive numbers $a_i$ and $b_i$ with sums $A$ and $B$, the *log-sum inequality* says
 #
 # $$
 # \sum_i a_i \log \frac{a_i}{b_i} \ge A \log \frac{A}{B}
@@ -491,7 +502,7 @@ print(f"I(x; y) = {I / np.log(2):.3f} bits")
 #
 # because the left side is $A \, \text{KL}(a / A \,\Vert\, b / B) + A \log \frac{A}{B}$.
 # Send a symbol through a *channel* $M$, a table whose rows are distributions: $p$ becomes the row vector $pM$.
-# Use the inequality for each output $z$, over the inputs $j$:
+# Use the inequality for each output $z$, over the inputs $j$ (where $p_j M_{jz} = 0$ the term is 0):
 #
 # $$
 # \text{KL}(pM \,\Vert\, qM)
@@ -567,8 +578,9 @@ mean = 0.6 * -3 + 0.4 * 3
 deviation = np.sqrt(0.7**2 + 0.6 * (-3 - mean) ** 2 + 0.4 * (3 - mean) ** 2)
 print(f"forward: mean {fits[0][0]:.1f}, deviation {fits[0][1]:.2f}; "
       f"moments of p: {mean:.1f}, {deviation:.2f}")
-close = 0.6 * normal(y, -2, 0.7) + 0.4 * normal(y, 2, 0.7)
-close_wide = min(both_directions(y, close, 0.1, sigma)[1] for sigma in sigmas)
+close = 0.6 * normal(y, -1.5, 0.7) + 0.4 * normal(y, 1.5, 0.7)
+close_kl, close_mu, close_sigma = min(
+    (both_directions(y, close, mu, sigma)[1], mu, sigma) for mu in mus for sigma in sigmas)
 for (mu, sigma), w in zip(fits[1:], (0.6, 0.4)):
     reverse = both_directions(y, mixture, mu, sigma)[1]
     print(f"reverse: mean {mu:.1f}, deviation {sigma:.2f}, KL {reverse:.2f} "
@@ -577,7 +589,7 @@ for (mu, sigma), w in zip(fits[1:], (0.6, 0.4)):
 # %%
 #| label: fig-directions
 #| fig-cap: "One Gaussian fitted to a mixture of two. Left: densities. Right: divergence against the mean of the Gaussian, with the best deviation for each mean."
-#| fig-alt: "Left: the forward fit is a low wide bell over both peaks, the two reverse fits each sit on one peak. Right: the forward curve has one flat minimum between the peaks, the reverse curve has a deep and a less deep minimum at the peaks."
+#| fig-alt: "Left: the forward fit is a low wide bell over both peaks, the two reverse fits each sit on one peak. Right: the forward curve has one flat minimum between the peaks, the reverse curve has a deep and a less deep minimum at the peaks, and hardly a dip between them."
 fig, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.2))
 left.fill_between(y, mixture, color="0.85", label="mixture p")
 for (mu, sigma), style, label in zip(fits, ("-", "--", ":"),
@@ -593,13 +605,13 @@ right.legend(loc="lower right")
 # %% [markdown]
 # **What the code shows:** the forward fit covers both peaks and puts mass in the empty middle, where it writes nonsense.
 # The reverse fit picks a peak, and its cost is $-\log w$ for a peak of weight $w$: inside the peak $p$ is just $w$ times the fit.
-# It has two minima, so where you start decides (@fig-directions).
-# The peaks were set this far apart on purpose: with means of $\pm 2$ a wide fit costs `{python} f"{close_wide:.2f}"`, less than the smaller peak's `{python} f"{-np.log(0.4):.2f}"`, so reverse fits cover too when peaks are close.
-# [Pretraining](../modern-llms/pretraining.py) and [distillation](../training/loss-functions.py) usually go forward; the penalty that keeps a model near its origin in [RLHF](../modern-llms/rlhf.py) is the reverse.
+# It has a minimum at each peak, and a shallow one between them, so where you start decides (@fig-directions).
+# The peaks were set this far apart on purpose: with means of $\pm 1.5$ the best reverse fit has mean `{python} f"{close_mu:.1f}"` and deviation `{python} f"{close_sigma:.2f}"` and costs `{python} f"{close_kl:.2f}"`, less than the `{python} f"{-np.log(0.6):.2f}"` of the larger peak. Close peaks are covered in both directions.
+# [Pretraining](../modern-llms/pretraining.py) and [distillation](../training/loss-functions.py) usually go forward; the penalty that keeps a chat model near its origin in reinforcement learning from human feedback ([RLHF](../modern-llms/rlhf.py)) is the reverse.
 # "Covering" and "seeking" describe models that *cannot* fit; if $q = p$ is possible, both directions find it.
 #
 # Two directions can be averaged over the middle $m = (p + q) / 2$: the *Jensen–Shannon divergence* is $\frac{1}{2} \text{KL}(p \,\Vert\, m) + \frac{1}{2} \text{KL}(q \,\Vert\, m)$ [@lin1991divergence].
-# It is symmetric and finite, and its root is a metric [@endres2003new].
+# It is symmetric and finite, and its root is a distance that obeys the triangle inequality [@endres2003new].
 # It is the mutual information between a sample and the coin that chose $p$ or $q$ for it, so it is at most $\log 2$.
 
 
@@ -787,17 +799,22 @@ for size in (1.0, 0.1, 0.01):
 # ### Entropy from a sample is too low
 #
 # You never have $p$, only $N$ samples with frequencies $f$.
-# Insert them and you have the *plug-in* estimate $H(f)$.
-# Since $f_j$ is $p_j$ on average, $\mathbb{E}[H(f, p)] = H(p)$, and $H(f) = H(f, p) - \text{KL}(f \,\Vert\, p)$ gives an exact answer and, with the square above and $\mathbb{E}[\varepsilon_j^2] = p_j (1 - p_j) / N$, an approximate one:
+# Insert them for $p$ and you have the *plug-in* estimate $H(f)$.
+# How far off is it on average?
+# The box, with $f$ as the data and $p$ as the model, says $H(f) = H(f, p) - \text{KL}(f \,\Vert\, p)$.
+# Now $H(f, p) = -\sum_j f_j \log p_j$ is linear in $f$, and $f_j$ is $p_j$ on average, so $\mathbb{E}[H(f, p)] = H(p)$.
+# For the divergence take the square above with $\varepsilon_j = f_j - p_j$.
+# A frequency is an average of $N$ draws that are 0 or 1, so its variance $\mathbb{E}[\varepsilon_j^2]$ is $p_j (1 - p_j) / N$; divided by $2 p_j$ and summed over $j$ that gives $\sum_j (1 - p_j) / 2N = (K - 1) / 2N$.
+# Together:
 #
 # $$
 # \mathbb{E}[H(f)] = H(p) - \mathbb{E}[\text{KL}(f \,\Vert\, p)]
 # \approx H(p) - \frac{K - 1}{2N}
 # $$
 #
-# **What this means:** a sample always looks more orderly than its source, because you fit the model to the sample that you test it on.
+# **What this means:** on average a sample looks more orderly than its source, because you fit the model to the sample that you test it on.
 # *Miller and Madow* add the missing term, with the number of symbols *seen* for $K$ [@miller1955note].
-# It is only the first term of a series: no estimator is unbiased for every $p$ [@paninski2003estimation].
+# It is only the first term of a series: no estimator is unbiased for every $p$, since its mean is a polynomial in $p$ and entropy is none [@paninski2003estimation].
 
 
 # %%
@@ -823,14 +840,15 @@ for N in (20, 100, 1000):
 # Shannon wanted the *entropy rate* of English: the entropy of the next letter given everything before.
 # With 26 letters and the space he found 4.03 bits for single letters, 3.32 given one letter and 3.1 given two, from tables; a reader who guessed with 100 letters of context put it between 0.6 and 1.3 [@shannon1951prediction].
 #
-# **Question.** Can counting alone take the number that far, by plugging ever longer $n$-grams into $h_n = H(x_1, \dots, x_n) - H(x_1, \dots, x_{n-1})$?
+# **Question.** Can counting alone take the number that far, by plugging the frequencies of ever longer *n-grams*, strings of $n$ letters, into $h_n = H(x_1, \dots, x_n) - H(x_1, \dots, x_{n-1})$?
+# By the chain rule this is the entropy of a letter given the $n - 1$ before it.
 # Take 8 separate pieces of 100,000 letters of Shakespeare, reduced to Shannon's 27 symbols.
 # The control draws as many letters independently, with the same frequencies: there, *nothing* is predictable, and $h_n = h_1$ for all $n$.
-# Against both stands the adaptive model, which is scored on each letter before it learns from it.
+# Against both stands the adaptive model, with $\beta = 8$ as before, which is scored on each letter before it learns from it.
 #
 # **Prediction.** The bias is about the number of possible $n$-grams over $2N$: small for $n = 2$, a tenth of a bit for $n = 3$, beyond any correction from $n = 4$ on.
 # So the plug-in should fall for the control as well.
-# The honest loss should never go below the truth; past some $n$ it should rise, since long contexts are new.
+# The adaptive loss is a cross-entropy, so on average it cannot go below the truth; past some $n$ it should rise, since long contexts are new.
 # (A trial run with pieces of 132,000 letters came before this wording, so its last clause is no blind forecast.)
 
 
@@ -862,6 +880,10 @@ for seed in range(8):
     curves["Shakespeare"].append(context_curves(piece, 27, n_max))
     curves["control"].append(context_curves(noise, 27, n_max))
 results = {name: np.array(runs) for name, runs in curves.items()}  # (8, 3, n_max)
+truths = results["Shakespeare"][:, :1, 0]  # entropy of what the control draws: (8, 1)
+margin = (results["control"][:, 2] - truths).min(axis=0)  # smallest of 8, for each n
+smoother = np.mean([context_curves(letters[i * N : (i + 1) * N], 27, n_max, 16.0)[2]
+                    for i in range(8)], axis=0)  # beta 16 instead of 8
 print("n                    " + "".join(f"{n:6d}" for n in range(1, n_max + 1)))
 for name, runs in results.items():
     for row, kind in enumerate(("plug-in", "corrected", "adaptive")):
@@ -880,8 +902,7 @@ for ax, (name, runs) in zip(panels, results.items()):
         ax.plot(n, runs[:, row].mean(axis=0), style, label=kind)
         ax.fill_between(n, runs[:, row].min(axis=0), runs[:, row].max(axis=0), alpha=0.25)
     ax.set(xlabel="n", title=name, ylim=(0, 5))
-truth = results["control"][:, 0, 0].mean()
-panels[1].axhline(truth, color="0.5", linewidth=1)
+panels[1].axhline(truths.mean(), color="0.5", linewidth=1)
 panels[0].set_ylabel("bits per letter")
 panels[0].legend(loc="lower left")
 
@@ -889,11 +910,12 @@ panels[0].legend(loc="lower left")
 # **What the code shows:** the prediction holds, and the trap is deeper than expected.
 # At $n = 5$ the plug-in says `{python} f"{results['Shakespeare'][:, 0, 4].mean():.2f}"` bits for Shakespeare and `{python} f"{results['control'][:, 0, 4].mean():.2f}"` for letters that nobody can predict: noise looks *more* predictable than English (@fig-rate).
 # The correction changes little where it is needed.
-# The adaptive loss stays above the truth in every control run; for Shakespeare it is lowest at $n$ = `{python} int(results['Shakespeare'][:, 2].mean(axis=0).argmin()) + 1`, with `{python} f"{results['Shakespeare'][:, 2].mean(axis=0).min():.2f}"` bits.
-# That is an upper bound on the entropy rate of these pieces, no more: longer texts or better models push it down.
+# The adaptive loss stays above the truth in every control run, at $n = 1$ by as little as `{python} f"{margin[0]:.3f}"` bits. (Only the average is guaranteed: with other seeds a single run at $n = 1$ can fall just below.)
+# For Shakespeare it is lowest at $n$ = `{python} int(results['Shakespeare'][:, 2].mean(axis=0).argmin()) + 1`, with `{python} f"{results['Shakespeare'][:, 2].mean(axis=0).min():.2f}"` bits; with $\beta = 16$ the minimum moves to $n$ = `{python} int(smoother.argmin()) + 1` and `{python} f"{smoother.min():.2f}"`.
+# Each is an upper bound on the entropy rate of these pieces, again on average, no more: longer texts or better models push it down.
 # So counting cannot answer Shannon's question; models that share strength between contexts come closer.
-# A repeat of his guessing game with many readers gave 1.22 bits per character, extrapolated to long contexts [@ren2019entropy].
-# Any held-out loss of a [GPT](../transformers/gpt.py) is such a bound; a *training* loss is a plug-in.
+# A repeat of his guessing game with many readers came down to 1.41 bits per character at about 70 characters, and its authors extrapolate to less for longer contexts [@ren2019entropy].
+# The loss of a [GPT](../transformers/gpt.py) on text that it did not train on is such a bound; a *training* loss is a plug-in.
 
 # %% tags=["test", "experiment"]
 def test_entropy_rate_conclusions():
@@ -901,7 +923,8 @@ def test_entropy_rate_conclusions():
     assert (control[:, 0, 4] < real[:, 0, 4]).all()  # noise looks more orderly
     assert (control[:, 0, 4] < 0.5 * control[:, 0, 0]).all()
     assert (control[:, 1, 4] < 0.5 * control[:, 0, 0]).all()  # corrected: no help
-    assert (control[:, 2] > truth - 0.05).all()
+    assert margin[0] > -0.01 and (margin[1:] > 0).all()
+    assert abs(np.mean(control[:, 2, 0] - truths[:, 0])) < 0.005
     assert (np.abs(control[:, 1, 1] - control[:, 0, 0]) < 0.01).all()
     assert 4 <= real[:, 2].mean(axis=0).argmin() + 1 <= 6
 
@@ -981,15 +1004,16 @@ def test_context_curves():
 #
 # | idea | formula | where, and what to know |
 # |---|---|---|
-# | distillation | $\text{KL}(\text{teacher} \,\Vert\, \text{student})$ | [loss functions](../training/loss-functions.py) |
-# | InfoNCE: find the true partner among $N$ | $I(x; y) \ge \log N - L$ | [loss functions](../training/loss-functions.py) [@oord2018representation]; it can never report more than $\log N$, and no high-confidence bound without assumptions does much better [@mcallester2020formal] |
+# | distillation: a small model learns the distributions of a large one | $\text{KL}(\text{teacher} \,\Vert\, \text{student})$ | [loss functions](../training/loss-functions.py) |
+# | InfoNCE: find the true partner among $N$ | $I(x; y) \ge \log N - L$ | [loss functions](../training/loss-functions.py) [@oord2018representation]; it can never report more than $\log N$; no lower bound that holds with high confidence for every distribution can exceed order $\log N$ for $N$ samples [@mcallester2020formal] |
 # | divergence from samples | three estimators, $k_1$, $k_2$, $k_3$ | [RLHF](../modern-llms/rlhf.py) [@schulman2020approximating]; Exercise 6 |
 # | curvature | $\frac{1}{2} \delta F \delta^\top$ | [optimizers](../training/optimizers.py), [optimization](optimization.py) |
 # | information bottleneck: a code $z$ of $x$ that keeps $y$ | minimise $I(x; z) - \beta I(z; y)$ | a method [@tishby1999information], and a theory of deep learning: networks first fit, then compress, and so generalise [@shwartzziv2017opening] |
 #
 # The last claim did not last.
 # Saxe et al. found the compression with tanh but not with ReLU units, and generalisation without compression [@saxe2018information].
-# In a deterministic network $I(x; z)$ is infinite or constant as the weights change, whatever they learn, for continuous or discrete $x$; what had been measured was clustering, through the width of the bins [@goldfeld2019estimating].
+# The true $I(x; z)$ of a deterministic network does not move at all: if the activations are strictly increasing, as tanh is, it is infinite for continuous $x$, and for discrete $x$ it is $H(x)$ for almost all weights.
+# What had been measured, by sorting activations into bins, was how tightly they cluster [@goldfeld2019estimating].
 # The formulas are sound; it is the estimates that need the suspicion of the experiment above.
 
 # %% [markdown]
@@ -1016,7 +1040,8 @@ for values in (2, 10, 100):
 # %% [markdown]
 # **Symptom:** the feature with the most distinct values wins; an identifier wins always.
 # **Cause:** the bias of the three entropies in $H(x) + H(y) - H(x, y)$ adds up to $+(m - 1)(k - 1) / 2N$ for an $m$ by $k$ table.
-# **Fix:** compare with shuffled labels, or use the adjusted score, which subtracts that expectation.
+# With 100 values and 300 rows that first term is too large, as with few samples above; shuffling shows the bias as it is.
+# **Fix:** compare with shuffled labels, or use the adjusted score, which subtracts the expectation under shuffling and rescales.
 #
 # ### Failure mode 2: a loss that goes below zero
 #
@@ -1049,7 +1074,7 @@ for name, value in calls.items():
 # ### Failure mode 3: a perplexity without a unit
 #
 # Perplexity is $e^{L}$ for a loss per *something*.
-# The adaptive model has one loss for the whole text; count it per character and per word.
+# The adaptive model has one loss for the whole text; divide it by the number of bytes, of characters and of words.
 
 # %%
 total = adaptive[5] * T  # bits
@@ -1071,8 +1096,8 @@ tokens_per_word = np.log(8.7921) / np.log(5.47)
 print(f"{bytes_per_word:.2f} bytes per word, {tokens_per_word:.2f} tokens per word")
 
 # %% [markdown]
-# **Symptom:** two groups report the perplexity of Llama 2 7B on WikiText-2 as 5.47 and as 8.79, and users file bugs [@eleutherai2024wikitext].
-# **Cause:** the first is per token, the second per word, and a token is shorter; if nothing else differed, there would be `{python} f"{tokens_per_word:.2f}"` tokens in a word. (Something does: context length and the cleaning of the text.)
+# **Symptom:** papers give Llama 2 7B a perplexity of 5.47 on WikiText-2, an evaluation harness 8.7 to 8.8, and its users think that something is broken [@eleutherai2024wikitext].
+# **Cause:** a different *something*. The papers count per token, the harness per word, and a word is longer. Were that the only difference, $5.47^{r} = 8.79$ would give $r$ = `{python} f"{tokens_per_word:.2f}"` tokens per word. (It is not: the length of the context and the cleaning of the text differ too.)
 # **Fix:** compare models with different tokenizers in *bits per byte*, the total loss over $\log 2$ times the bytes of the raw text: a length of the same file for everyone. Per character will do too, as long as all count the same characters.
 #
 # ### Conventions and common confusions

@@ -318,12 +318,12 @@ for word in ("unfolded", "unfoldable", "ab", "unfit"):
 #
 # ### Experiment: what is pretraining worth?
 #
-# **Question.** Take the spaces out of a text, and let a model say after which letters they stood. With 48 labelled snippets, does pretraining on unlabelled text help, and does it matter that it looked both ways?
+# **Question.** Take the spaces out of a text, and let a model say after which letters they stood. With 512 labelled snippets, does pretraining on unlabelled text help, and does it matter that it looked both ways?
 #
 # **Prediction.** Pretrained by filling gaps beats pretrained as a causal language model, which beats training from nothing.
 # The control is the causal model with its mask removed for the task, so that it can look right as well: if only the *view* in the task mattered, it would equal the first.
 #
-# Shakespeare's letters in lower case, nothing else; snippets of 32 letters; 2 post-norm blocks of width 48; 500 pretraining steps on 32 snippets; three seeds with other labelled snippets.
+# Shakespeare's letters in lower case, nothing else; snippets of 16 letters; 2 post-norm blocks of width 48; 800 pretraining steps on 48 snippets, 30% of the letters chosen; three seeds with other labelled snippets.
 # Scored by the loss on 512 held-out snippets, beside the loss of always giving the frequency of a space.
 
 # %%
@@ -332,7 +332,7 @@ words = letters_only.split()
 stream = np.array([ord(c) - ord("a") for c in "".join(words)])
 space_after = np.zeros(len(stream), dtype=int)
 space_after[np.cumsum([len(word) for word in words]) - 1] = 1
-MASK, LENGTH, CUT = 26, 32, len(stream) * 9 // 10
+MASK, LENGTH, CUT = 26, 16, len(stream) * 9 // 10
 
 
 class Encoder(nn.Module):
@@ -371,25 +371,25 @@ def descend(model: Encoder, batch, steps: int, lr: float, causal: bool) -> None:
         adam.step()
 
 
-def pretrain(kind: str, steps: int = 500) -> dict:
+def pretrain(kind: str, steps: int = 800) -> dict:
     """Weights after pretraining on unlabelled snippets."""
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
     model = Encoder()
 
     def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
-        ids = stream[snippets(32, 0, CUT, rng)]
+        ids = stream[snippets(48, 0, CUT, rng)]
         if kind == "gaps":
-            return corrupt(ids, MASK, 26, rng)
+            return corrupt(ids, MASK, 26, rng, rate=0.3)
         after = np.full_like(ids, IGNORE)
         after[:, :-1] = ids[:, 1:]
         return ids, after
 
-    descend(model, batch, steps, 3e-3, causal=kind == "causal")
+    descend(model, batch, steps, 5e-3, causal=kind == "causal")
     return model.state_dict()
 
 
-def label_spaces(weights: dict | None, causal: bool, seed: int, labelled: int = 48) -> float:
+def label_spaces(weights: dict | None, causal: bool, seed: int, labelled: int = 512) -> float:
     """Held-out loss per letter after fine-tuning on a few labelled snippets."""
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
@@ -403,7 +403,7 @@ def label_spaces(weights: dict | None, causal: bool, seed: int, labelled: int = 
         rows = few[rng.integers(labelled, size=16)]
         return stream[rows], space_after[rows]
 
-    descend(model, batch, 80, 1e-3, causal)
+    descend(model, batch, 180, 1e-3, causal)
     held = snippets(512, CUT, len(stream), np.random.default_rng(99))
     with torch.no_grad():
         s = model(torch.from_numpy(stream[held]), causal)
@@ -412,8 +412,8 @@ def label_spaces(weights: dict | None, causal: bool, seed: int, labelled: int = 
 
 # %%
 #| label: fig-pretraining
-#| fig-cap: Held-out loss of saying where the spaces were, after fine-tuning on 48 snippets, one dot for each of three seeds. The dashed line is the loss of the frequency of a space.
-#| fig-alt: ALT
+#| fig-cap: Held-out loss of saying where the spaces were, after fine-tuning on 512 snippets, one dot for each of three seeds. The dashed line is the loss of the frequency of a space.
+#| fig-alt: All four lie below the dashed line. Training from nothing is only a little below it, the causal model with its mask removed a little lower, the causal model far lower, and the gap-filling model lowest.
 pretrained = {kind: pretrain(kind) for kind in ("gaps", "causal")}
 SETTINGS = {"from nothing": (None, False), "causal": ("causal", True),
             "causal, mask removed": ("causal", False), "gaps": ("gaps", False)}
@@ -433,8 +433,20 @@ for name, losses in results.items():
     print(f"{name:21} {losses.mean():.3f} ± {losses.std():.3f}")
 print(f"{'frequency of a space':21} {frequency:.3f}")
 
+# %% tags=["test", "experiment"]
+def test_pretraining_conclusions():
+    assert results["gaps"].max() < results["causal"].min()
+    assert results["causal"].max() < results["causal, mask removed"].min()
+    assert results["causal, mask removed"].max() < results["from nothing"].min() < frequency
+
+
 # %% [markdown]
-# RESULTS
+# **What the code shows:** the prediction holds in every seed (@fig-pretraining).
+# Of the `{python} f"{frequency:.2f}"` nats of a guess by frequency, training from nothing saves `{python} f"{frequency - results['from nothing'].mean():.2f}"`, causal pretraining `{python} f"{frequency - results['causal'].mean():.2f}"`, and filling gaps `{python} f"{frequency - results['gaps'].mean():.2f}"`.
+# The control answers the other question: the causal model with its mask removed is *worse* than with it (`{python} f"{results['causal, mask removed'].mean():.2f}"` against `{python} f"{results['causal'].mean():.2f}"`), because its blocks have never seen a right side.
+# So what counts is what was practised.
+# Both pretrainings had the same number of steps, and the causal one learnt from more than three times as many positions; the settings for fine-tuning were chosen in trial runs, the same for all four.
+# One task and one small model: it shows the order, not the size, of what BERT found on eleven tasks.
 
 # %% tags=["test"]
 def random_bert(rng, vocab=13, d=12, L=2, H=3, d_ff=20, positions=9):
