@@ -76,7 +76,7 @@ print(f"{K} characters, fixed length: {np.ceil(np.log2(K)):.2f} bits each")
 print(f"zlib:                        {zipped:.2f} bits each")
 
 # %% [markdown]
-# **What the code shows:** the six-bit code wastes `{python} f"{1 - zipped / 6:.0%}"` of its bits.
+# **What the code shows:** the six-bit code wastes at least `{python} f"{1 - zipped / 6:.0%}"` of its bits.
 # It fails where a uniform model fails: it treats e and Z alike, and forgets what it has just read.
 # A code, it will turn out, *is* a model, and its length is the model's loss.
 #
@@ -525,7 +525,8 @@ print(f"I(x; y) = {I / np.log(2):.3f} bits")
 rng = np.random.default_rng(0)
 joint = P
 for step in range(4):
-    print(f"after {step} channels: I = {mutual_information(joint) / np.log(2):.4f} bits")
+    I = mutual_information(joint) / np.log(2)
+    print(f"after {step} channels: I = {I:.4f} bits")
     joint = joint @ rng.dirichlet(np.ones(3), size=3)  # p(x, z) = sum of p(x, y) M
 
 # %% [markdown]
@@ -560,7 +561,7 @@ def normal(y, mu, sigma):
 
 
 def both_directions(y: np.ndarray, p: np.ndarray, mu, sigma) -> tuple[float, float]:
-    """Forward and reverse KL of N(mu, sigma^2) and a density p > 0 on the grid y (n,)."""
+    """Forward and reverse KL of N(mu, sigma^2) and a density p > 0 on a grid y (n,)."""
     q, step = normal(y, mu, sigma) + 1e-300, y[1] - y[0]
     return divergence(p * step, q * step), divergence(q * step, p * step)
 
@@ -580,7 +581,8 @@ print(f"forward: mean {fits[0][0]:.1f}, deviation {fits[0][1]:.2f}; "
       f"moments of p: {mean:.1f}, {deviation:.2f}")
 close = 0.6 * normal(y, -1.5, 0.7) + 0.4 * normal(y, 1.5, 0.7)
 close_kl, close_mu, close_sigma = min(
-    (both_directions(y, close, mu, sigma)[1], mu, sigma) for mu in mus for sigma in sigmas)
+    (both_directions(y, close, mu, sigma)[1], mu, sigma)
+    for mu in mus for sigma in sigmas)
 for (mu, sigma), w in zip(fits[1:], (0.6, 0.4)):
     reverse = both_directions(y, mixture, mu, sigma)[1]
     print(f"reverse: mean {mu:.1f}, deviation {sigma:.2f}, KL {reverse:.2f} "
@@ -605,7 +607,7 @@ right.legend(loc="lower right")
 # %% [markdown]
 # **What the code shows:** the forward fit covers both peaks and puts mass in the empty middle, where it writes nonsense.
 # The reverse fit picks a peak, and its cost is $-\log w$ for a peak of weight $w$: inside the peak $p$ is just $w$ times the fit.
-# It has a minimum at each peak, and a shallow one between them, so where you start decides (@fig-directions).
+# It has a minimum at each peak (and a barely visible one between them), so where you start decides (@fig-directions).
 # The peaks were set this far apart on purpose: with means of $\pm 1.5$ the best reverse fit has mean `{python} f"{close_mu:.1f}"` and deviation `{python} f"{close_sigma:.2f}"` and costs `{python} f"{close_kl:.2f}"`, less than the `{python} f"{-np.log(0.6):.2f}"` of the larger peak. Close peaks are covered in both directions.
 # [Pretraining](../modern-llms/pretraining.py) and [distillation](../training/loss-functions.py) usually go forward; the penalty that keeps a chat model near its origin in reinforcement learning from human feedback ([RLHF](../modern-llms/rlhf.py)) is the reverse.
 # "Covering" and "seeking" describe models that *cannot* fit; if $q = p$ is possible, both directions find it.
@@ -773,7 +775,7 @@ print(f"softmax {best:.4f}, best of 20,000 random distributions {max(values):.4f
 # %% [markdown]
 # ### Close up, divergence is a square
 #
-# Move the logits from $s$ to $s + \delta$.
+# Move the logits from $s$ to $s + \delta$, and with them $p_s = \text{softmax}(s)$.
 # With $\log p_j = s_j - \log \sum_k e^{s_k}$ the divergence is the gap between log-sum-exp and its tangent, and [Taylor's formula](calculus.py) with the softmax's Jacobian $J = \text{diag}(p) - p^\top p$ as second derivative gives
 #
 # $$
@@ -900,7 +902,8 @@ for ax, (name, runs) in zip(panels, results.items()):
                                          ("adaptive", "o-"))):
         n = np.arange(1, n_max + 1)
         ax.plot(n, runs[:, row].mean(axis=0), style, label=kind)
-        ax.fill_between(n, runs[:, row].min(axis=0), runs[:, row].max(axis=0), alpha=0.25)
+        low, high = runs[:, row].min(axis=0), runs[:, row].max(axis=0)
+        ax.fill_between(n, low, high, alpha=0.25)
     ax.set(xlabel="n", title=name, ylim=(0, 5))
 panels[1].axhline(truths.mean(), color="0.5", linewidth=1)
 panels[0].set_ylabel("bits per letter")
@@ -913,7 +916,7 @@ panels[0].legend(loc="lower left")
 # The adaptive loss stays above the truth in every control run, at $n = 1$ by as little as `{python} f"{margin[0]:.3f}"` bits. (Only the average is guaranteed: with other seeds a single run at $n = 1$ can fall just below.)
 # For Shakespeare it is lowest at $n$ = `{python} int(results['Shakespeare'][:, 2].mean(axis=0).argmin()) + 1`, with `{python} f"{results['Shakespeare'][:, 2].mean(axis=0).min():.2f}"` bits; with $\beta = 16$ the minimum moves to $n$ = `{python} int(smoother.argmin()) + 1` and `{python} f"{smoother.min():.2f}"`.
 # Each is an upper bound on the entropy rate of these pieces, again on average, no more: longer texts or better models push it down.
-# So counting cannot answer Shannon's question; models that share strength between contexts come closer.
+# So counting cannot answer Shannon's question; models that share between contexts what they learn, as networks do, come closer.
 # A repeat of his guessing game with many readers came down to 1.41 bits per character at about 70 characters, and its authors extrapolate to less for longer contexts [@ren2019entropy].
 # The loss of a [GPT](../transformers/gpt.py) on text that it did not train on is such a bound; a *training* loss is a plug-in.
 
@@ -1079,8 +1082,10 @@ for name, value in calls.items():
 # %%
 total = adaptive[5] * T  # bits
 for unit, count in (("byte", len(raw)), ("character", T), ("word", len(text.split()))):
-    print(f"per {unit:9} {total / count:6.2f} bits, perplexity {2 ** (total / count):8.1f}")
-print("bytes per character:", {s: len(s.encode()) / len(s) for s in ("café", "λόγος")})
+    each = total / count
+    print(f"per {unit:9} {each:6.2f} bits, perplexity {2**each:8.1f}")
+for s in ("café", "λόγος"):
+    print(f"{s}: {len(s.encode()) / len(s):.2f} bytes per character")
 
 
 def bits_per_byte(perplexity: float, bytes_per_unit: float) -> float:
@@ -1297,7 +1302,7 @@ def test_estimator_moments():
 # | Concept | Key Formula | Code Pattern | Where It's Used |
 # |---|---|---|---|
 # | Entropy | $-\sum_j p_j \log p_j$ | `entropy(p)` | the floor of every loss |
-# | Source coding | $H \le \text{length} \lt H + 1$ | `huffman_lengths(p)` | compression |
+# | Source coding | $H \le \text{mean length} \lt H + 1$ | `huffman_lengths(p)` | compression |
 # | Model as a code | length $= -\log_2 q(\text{text})$ | `arithmetic_encode(x, predict)` | bits per byte |
 # | Cross-entropy | $H(p, q) = H(p) + \text{KL}(p \,\Vert\, q)$ | `-(p * np.log(q)).sum()` | pretraining |
 # | Mutual information | $H(y) - H(y \mid x)$ | `mutual_information(P)` | features, contrastive losses |
@@ -1306,4 +1311,4 @@ def test_estimator_moments():
 # | Curvature | $\text{KL} \approx \frac{1}{2} \delta F \delta^\top$ | `delta @ J @ delta / 2` | natural gradient |
 # | Sample bias | $-(K - 1) / 2N$ | `miller_madow(counts)` | every estimate from counts |
 #
-# **The essential insight:** to predict is to compress. A model's loss is the length of the data in the code that the model defines; entropy is the shortest that any model can reach, and the divergence is what your beliefs cost you above it. From that one inequality, that wrong beliefs never pay, follow the limits of codes and of layers, the softmax, the curvature of a loss, and the warning that closes the topic: on the data that you fitted, you always look better than you are. The losses of later topics choose the two distributions and the direction between them. The whole theory is in the book by Cover and Thomas [@cover2006elements].
+# **The essential insight:** to predict is to compress. A model's loss is the length of the data in the code that the model defines; entropy is the shortest that any model can reach, and the divergence is what your beliefs cost you above it. From that one inequality, that wrong beliefs never pay, follow the limits of codes and of layers, the softmax, the curvature of a loss, and the warning of the experiment: on the data that you fitted, you look better than you are. The losses of later topics choose the two distributions and the direction between them. The whole theory is in the book by Cover and Thomas [@cover2006elements].

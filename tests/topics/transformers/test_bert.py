@@ -1,4 +1,4 @@
-# Generated from src/topics/transformers/bert.py: edit that file, then run doit. digest:f160421b53dbd3fb
+# Generated from src/topics/transformers/bert.py: edit that file, then run doit. digest:8dc7f380deef16e6
 
 """Tests of transformers/bert: BERT."""
 
@@ -143,7 +143,7 @@ def wordpiece(word: str, vocabulary: set[str]) -> list[str]:
     return pieces
 
 
-# src/topics/transformers/bert.py:452
+# src/topics/transformers/bert.py:488
 def random_bert(rng, vocab=13, d=12, L=2, H=3, d_ff=20, positions=9):
     """A Hugging Face model in float64 with random weights, and the same weights as P."""
     from transformers import BertConfig, BertForMaskedLM
@@ -179,13 +179,13 @@ def random_bert(rng, vocab=13, d=12, L=2, H=3, d_ff=20, positions=9):
     return model, P | norm
 
 
-# src/topics/transformers/bert.py:660
+# src/topics/transformers/bert.py:696
 def lessons(B: int, T: int, r: float) -> tuple[float, int]:
     """Positions that count: masked (expected), causal."""
     return B * T * r, B * (T - 1)
 
 
-# src/topics/transformers/bert.py:681
+# src/topics/transformers/bert.py:717
 def base_shares() -> tuple[float, float]:
     """Embeddings, FFN, as shares of 109,482,240."""
     d, d_ff = 768, 3072
@@ -194,13 +194,13 @@ def base_shares() -> tuple[float, float]:
     return embeddings / 109_482_240, ffn / 109_482_240
 
 
-# src/topics/transformers/bert.py:705
+# src/topics/transformers/bert.py:741
 def mean_pool(h: np.ndarray, keep: np.ndarray) -> np.ndarray:
     """Mean over the real tokens, (B, d); h (B, T, d), keep (B, T)."""
     return (h * keep[..., None]).sum(axis=1) / keep.sum(axis=1, keepdims=True)
 
 
-# src/topics/transformers/bert.py:727
+# src/topics/transformers/bert.py:763
 def best_span(start: np.ndarray, end: np.ndarray, most: int) -> tuple[int, int]:
     """(i, j) with i <= j < i + most and the largest start[i] + end[j]."""
     total = start[:, None] + end[None, :]
@@ -209,14 +209,14 @@ def best_span(start: np.ndarray, end: np.ndarray, most: int) -> tuple[int, int]:
     return tuple(int(k) for k in np.unravel_index(total.argmax(), total.shape))
 
 
-# src/topics/transformers/bert.py:756
+# src/topics/transformers/bert.py:792
 def whole_words(words: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
     """Chosen positions (T,), True or False; words (T,) numbers words from 0."""
     chosen = rng.random(words.max() + 1) < rate
     return chosen[words]
 
 
-# src/topics/transformers/bert.py:784
+# src/topics/transformers/bert.py:820
 def pseudo_log_likelihood(ids: np.ndarray, mask_id: int, log_probs) -> float:
     """Sum over t of log p(ids[t] | all others); log_probs maps (T,) to (T, K)."""
     total = 0.0
@@ -270,7 +270,7 @@ def test_gap_loss():
     assert len(shakespeare()) == 1_115_394
 
 
-# src/topics/transformers/bert.py:487
+# src/topics/transformers/bert.py:523
 def test_bert_is_hugging_faces():
     rng = np.random.default_rng(4)
     for case in range(22):
@@ -290,7 +290,7 @@ def test_bert_is_hugging_faces():
         assert np.allclose(mlm_logits(bert(ids, P, H), P), plain, atol=1e-10)
 
 
-# src/topics/transformers/bert.py:506
+# src/topics/transformers/bert.py:542
 def test_parameters_are_hugging_faces():
     from transformers import BertConfig, BertModel
 
@@ -302,7 +302,7 @@ def test_parameters_are_hugging_faces():
         assert bert_parameters(vocab, d, L, d_ff) == n
 
 
-# src/topics/transformers/bert.py:517
+# src/topics/transformers/bert.py:553
 def test_wordpiece_is_the_librarys():
     from tokenizers.models import WordPiece
 
@@ -317,14 +317,14 @@ def test_wordpiece_is_the_librarys():
             assert wordpiece(word, vocabulary) == want
 
 
-# src/topics/transformers/bert.py:668
+# src/topics/transformers/bert.py:704
 def test_lessons():
     masked, causal = lessons(50, 200, 0.3)
     _, labels = corrupt(np.ones((50, 200), dtype=int), 0, 5, np.random.default_rng(7), 0.3)
     assert abs((labels != IGNORE).sum() - masked) < 200 and causal == 9950
 
 
-# src/topics/transformers/bert.py:692
+# src/topics/transformers/bert.py:728
 def test_base_shares():
     embeddings, ffn = base_shares()
     without = bert_parameters(0, 768, 12, 3072, positions=-4)  # no embeddings at all
@@ -333,7 +333,7 @@ def test_base_shares():
     assert np.isclose(ffn, (109_482_240 - thin + 12 * 768) / 109_482_240)
 
 
-# src/topics/transformers/bert.py:713
+# src/topics/transformers/bert.py:749
 def test_mean_pool():
     rng = np.random.default_rng(8)
     h, keep = rng.normal(size=(3, 6, 4)), np.arange(6)[None] < np.array([[1], [4], [6]])
@@ -341,7 +341,7 @@ def test_mean_pool():
     assert np.allclose(mean_pool(h, keep), want)
 
 
-# src/topics/transformers/bert.py:738
+# src/topics/transformers/bert.py:774
 def test_best_span():
     rng = np.random.default_rng(9)
     for _ in range(30):
@@ -352,7 +352,7 @@ def test_best_span():
         assert best_span(start, end, most) == max(every)[1]
 
 
-# src/topics/transformers/bert.py:765
+# src/topics/transformers/bert.py:801
 def test_whole_words():
     rng = np.random.default_rng(10)
     words = np.repeat(np.arange(4000), rng.integers(1, 4, size=4000))
@@ -362,7 +362,7 @@ def test_whole_words():
     assert np.array_equal(chosen, chosen[starts][words])
 
 
-# src/topics/transformers/bert.py:797
+# src/topics/transformers/bert.py:833
 def test_pseudo_log_likelihood():
     joint = np.array([[0.4, 0.1], [0.1, 0.4]])  # two tokens that like to agree
 
