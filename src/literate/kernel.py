@@ -29,6 +29,9 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    # Remarks that depend on what else is installed, not on the topic.
+    "TRANSFORMERS_VERBOSITY": "error",
+    "PYTHONWARNINGS": "ignore:IProgress not found",
 }
 # What is worth importing before forking, by the name that `packages` uses.
 HEAVY = {

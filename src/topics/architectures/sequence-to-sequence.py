@@ -240,6 +240,8 @@ def test_pairs_and_ids():
     assert len(pairs) > 100_000 and ("through", ["TH", "R", "UW"]) in pairs
     lengths = [len(word) for word, _ in pairs]
     assert min(lengths) == 3 and max(lengths) == 12
+    spoken = [len(phonemes) for _, phonemes in pairs]
+    assert max(spoken) == 12 and len(pairs) == 114_322
     X, Y = to_ids([("abc", ["B", "A"])], ["A", "B"])
     assert X[0].tolist() == [1, 2, 3] + [0] * 9 and Y[0].tolist() == [3, 2, 1] + [0] * 10
 
@@ -496,7 +498,7 @@ for width in (1, 2, 5):
 # Chat models sample instead; see [GPT](../transformers/gpt.py).
 
 # %% tags=["test"]
-def small_model(attention, seed=0):
+def random_model(attention, seed=0):
     torch.manual_seed(seed)
     return Seq2Seq(6, d=5, d_e=3, d_a=4, attention=attention).double().eval()
 
@@ -504,7 +506,7 @@ def small_model(attention, seed=0):
 def test_attention_by_hand():
     rng = np.random.default_rng(2)
     for seed in range(20):
-        model = small_model(True, seed)
+        model = random_model(True, seed)
         B, T_x, T_y = rng.integers(1, 5, size=3)
         S, H = rng.normal(size=(B, T_y, 5)), rng.normal(size=(B, T_x, 5))
         x = rng.integers(1, 27, size=(B, T_x))
@@ -523,7 +525,7 @@ def test_attention_by_hand():
 def test_padding_and_causality():
     rng = np.random.default_rng(3)
     for attention in (False, True):
-        model = small_model(attention)
+        model = random_model(attention)
         x, y = torch.from_numpy(rng.integers(1, 27, (3, 4))), torch.from_numpy(
             rng.integers(1, 6, (3, 5)))
         with torch.no_grad():
@@ -539,7 +541,7 @@ def test_padding_and_causality():
 def test_greedy_is_beam_of_one():
     rng = np.random.default_rng(4)
     for seed in range(6):
-        model = small_model(seed % 2 == 0, seed)
+        model = random_model(seed % 2 == 0, seed)
         x = torch.from_numpy(rng.integers(1, 27, (4, 3)))
         found = greedy(model, x, T=6).tolist()
         for row, word in zip(found, x):

@@ -143,7 +143,7 @@ print("".join(map(chr, hidden[0])))
 print("".join("^" if label != IGNORE else " " for label in labels[0]))
 
 # %% [markdown]
-# **What the code shows:** the second line marks the chosen positions; most show `_` above, some another symbol or their own.
+# **What the code shows:** the second line marks the chosen positions; here both show `_` above; one in five would show a random symbol or its own.
 #
 # If you stop here, you have the picture: *see everything, hide a little, predict what was hidden*.
 
@@ -477,12 +477,12 @@ def test_pretraining_conclusions():
 
 
 # %% [markdown]
-# **What the code shows:** the prediction holds in every seed (@fig-pretraining).
+# **The answer:** the prediction holds in the means over three seeds (@fig-pretraining).
 # Of the `{python} f"{frequency:.2f}"` nats of a guess by frequency, training from nothing saves `{python} f"{frequency - results['from nothing'].mean():.2f}"`, causal pretraining `{python} f"{frequency - results['causal'].mean():.2f}"`, and filling gaps `{python} f"{frequency - results['gaps'].mean():.2f}"`.
 # The control answers the other question: the causal model with its mask removed is *worse* than with it (`{python} f"{results['causal, mask removed'].mean():.2f}"` against `{python} f"{results['causal'].mean():.2f}"`), because its blocks have never seen a right side.
-# So what counts is what was practised.
+# So here the view alone does not help: it must have been practised in pretraining.
 # Both pretrainings had the same number of steps, and the causal one learnt from more than three times as many positions; the settings for fine-tuning were chosen in trial runs, the same for all four.
-# One task and one small model: it shows the order, not the size, of what BERT found on eleven tasks.
+# One task, one small model and one pretraining run of each kind: the spread covers fine-tuning only, and the small lead of filling gaps over causal is no general law. BERT's paper reports its own gains on eleven tasks.
 
 # %% tags=["test"]
 def random_bert(rng, vocab=13, d=12, L=2, H=3, d_ff=20, positions=9):
@@ -606,8 +606,8 @@ print(f"loss over all positions {over_all:.2f}, over the hidden ones {over_gaps:
       f"letters by frequency {-(np.bincount(held.ravel()) / held.size * np.log(np.bincount(held.ravel()) / held.size)).sum():.2f}")
 
 # %% [markdown]
-# **Symptom:** a loss of `{python} f"{over_all:.2f}"` nats that nobody has ever reached on English.
-# **Cause:** 85% of the answers stand in the input; on the hidden ones it is `{python} f"{over_gaps:.2f}"`, hardly better than guessing by frequency.
+# **Symptom:** a loss of `{python} f"{over_all:.2f}"` nats after 150 steps, too good to be true.
+# **Cause:** 85% of the answers stand in the input; on the hidden ones it is `{python} f"{over_gaps:.2f}"`, no better than guessing by frequency.
 # **Fix:** labels of $-100$ everywhere else, and a look at the number of positions that count.
 #
 # ### Failure mode 2: padding that is read
@@ -670,8 +670,8 @@ print(f"cosine of careless and careful mean: short text {similar[0]:.2f}, "
       f"long text {similar[1]:.2f}")
 
 # %% [markdown]
-# **Symptom:** short texts all look alike in a search.
-# **Cause:** their mean is mostly padding, whose vectors exist although nobody may attend to them.
+# **Symptom:** the vector of a short text changes with the padding of its batch.
+# **Cause:** the careless mean of a short text is mostly padding, whose vectors exist although nobody may attend to them.
 # **Fix:** sum over real tokens, divide by their number (Exercise 3).
 #
 # ### Conventions and common confusions
@@ -847,7 +847,7 @@ def test_pseudo_log_likelihood():
 
 
 # %% [markdown] tags=["solution"]
-# No. With two tokens that tend to agree, each is predicted from the other, so agreement is paid twice: here the four "probabilities" sum to 1.36.
+# No. Take two binary tokens that agree with probability 0.8. Each is predicted from the other, so agreement is paid twice: the four "probabilities" are $0.8^2$ twice and $0.2^2$ twice, and sum to 1.36.
 # As a score for *comparing* sentences of one length it works well all the same.
 
 # %% [markdown]

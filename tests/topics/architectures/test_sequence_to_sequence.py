@@ -1,4 +1,4 @@
-# Generated from src/topics/architectures/sequence-to-sequence.py: edit that file, then run doit. digest:c34975ef6c573d72
+# Generated from src/topics/architectures/sequence-to-sequence.py: edit that file, then run doit. digest:b79699fc82d74c4b
 
 """Tests of architectures/sequence-to-sequence: Sequence to sequence."""
 
@@ -95,7 +95,7 @@ def check_exhaustive(log_probs, K, T, end, alpha):
     return best[1], best[0]
 
 
-# src/topics/architectures/sequence-to-sequence.py:271
+# src/topics/architectures/sequence-to-sequence.py:273
 class Seq2Seq(nn.Module):
     """A GRU encoder and a GRU decoder, with additive attention or without."""
 
@@ -133,7 +133,7 @@ class Seq2Seq(nn.Module):
         return self.out(S)
 
 
-# src/topics/architectures/sequence-to-sequence.py:308
+# src/topics/architectures/sequence-to-sequence.py:310
 def fit(model: Seq2Seq, X: torch.Tensor, Y: torch.Tensor, seed: int, steps: int = 200,
         lr: float = 1e-2, B: int = 96) -> Seq2Seq:
     """Train with teacher forcing, Adam, and a rate that falls to zero."""
@@ -152,7 +152,7 @@ def fit(model: Seq2Seq, X: torch.Tensor, Y: torch.Tensor, seed: int, steps: int 
     return model.eval()
 
 
-# src/topics/architectures/sequence-to-sequence.py:326
+# src/topics/architectures/sequence-to-sequence.py:328
 @torch.no_grad()
 def greedy(model: Seq2Seq, x: torch.Tensor, T: int = 13) -> torch.Tensor:
     """The decoder's own sequences (B, T), each fed back, PAD after END."""
@@ -166,7 +166,7 @@ def greedy(model: Seq2Seq, x: torch.Tensor, T: int = 13) -> torch.Tensor:
     return y
 
 
-# src/topics/architectures/sequence-to-sequence.py:457
+# src/topics/architectures/sequence-to-sequence.py:459
 def edit_distance(a: list, b: list) -> int:
     """Insertions, deletions and substitutions from a to b, at least."""
     row = list(range(len(b) + 1))  # from nothing to b[:j]
@@ -178,25 +178,25 @@ def edit_distance(a: list, b: list) -> int:
     return row[-1]
 
 
-# src/topics/architectures/sequence-to-sequence.py:499
-def small_model(attention, seed=0):
+# src/topics/architectures/sequence-to-sequence.py:501
+def random_model(attention, seed=0):
     torch.manual_seed(seed)
     return Seq2Seq(6, d=5, d_e=3, d_a=4, attention=attention).double().eval()
 
 
-# src/topics/architectures/sequence-to-sequence.py:693
+# src/topics/architectures/sequence-to-sequence.py:695
 def two_probabilities() -> tuple[float, float]:
     """Probability of the greedy and of the best sequence."""
     return 0.55 * 0.5, 0.45 * 0.9
 
 
-# src/topics/architectures/sequence-to-sequence.py:718
+# src/topics/architectures/sequence-to-sequence.py:720
 def safe_width(K: int, T: int) -> int:
     """The smallest width that always finds the best of K**T sequences."""
     return K ** (T - 1)
 
 
-# src/topics/architectures/sequence-to-sequence.py:745
+# src/topics/architectures/sequence-to-sequence.py:747
 def reverse_source(x: np.ndarray) -> np.ndarray:
     """Each row of x (B, T) reversed up to its padding, which is 0."""
     out = np.zeros_like(x)
@@ -206,13 +206,13 @@ def reverse_source(x: np.ndarray) -> np.ndarray:
     return out
 
 
-# src/topics/architectures/sequence-to-sequence.py:769
+# src/topics/architectures/sequence-to-sequence.py:771
 def mix(true: np.ndarray, own: np.ndarray, p: float, rng: np.random.Generator) -> np.ndarray:
     """Symbols (B, T): own where a uniform number is below p."""
     return np.where(rng.random(true.shape) < p, own, true)
 
 
-# src/topics/architectures/sequence-to-sequence.py:791
+# src/topics/architectures/sequence-to-sequence.py:793
 def sequence_log_prob(logits: np.ndarray, y: np.ndarray, pad: int = 0) -> np.ndarray:
     """log p(y | x) of each row; logits (B, T, K), y (B, T)."""
     s = logits - logits.max(axis=-1, keepdims=True)
@@ -221,7 +221,7 @@ def sequence_log_prob(logits: np.ndarray, y: np.ndarray, pad: int = 0) -> np.nda
     return (chosen * (y != pad)).sum(axis=1)
 
 
-# src/topics/architectures/sequence-to-sequence.py:819
+# src/topics/architectures/sequence-to-sequence.py:821
 def empty_wins(q: float, K: int) -> tuple[bool, float]:
     """Whether the empty sequence beats every sequence of one symbol; mean length."""
     return bool(q > (1 - q) / K * q), (1 - q) / q
@@ -274,15 +274,17 @@ def test_pairs_and_ids():
     assert len(pairs) > 100_000 and ("through", ["TH", "R", "UW"]) in pairs
     lengths = [len(word) for word, _ in pairs]
     assert min(lengths) == 3 and max(lengths) == 12
+    spoken = [len(phonemes) for _, phonemes in pairs]
+    assert max(spoken) == 12 and len(pairs) == 114_322
     X, Y = to_ids([("abc", ["B", "A"])], ["A", "B"])
     assert X[0].tolist() == [1, 2, 3] + [0] * 9 and Y[0].tolist() == [3, 2, 1] + [0] * 10
 
 
-# src/topics/architectures/sequence-to-sequence.py:504
+# src/topics/architectures/sequence-to-sequence.py:506
 def test_attention_by_hand():
     rng = np.random.default_rng(2)
     for seed in range(20):
-        model = small_model(True, seed)
+        model = random_model(True, seed)
         B, T_x, T_y = rng.integers(1, 5, size=3)
         S, H = rng.normal(size=(B, T_y, 5)), rng.normal(size=(B, T_x, 5))
         x = rng.integers(1, 27, size=(B, T_x))
@@ -298,11 +300,11 @@ def test_attention_by_hand():
                 assert np.allclose(alpha[b, t], e / e.sum(), atol=1e-12)
 
 
-# src/topics/architectures/sequence-to-sequence.py:523
+# src/topics/architectures/sequence-to-sequence.py:525
 def test_padding_and_causality():
     rng = np.random.default_rng(3)
     for attention in (False, True):
-        model = small_model(attention)
+        model = random_model(attention)
         x, y = torch.from_numpy(rng.integers(1, 27, (3, 4))), torch.from_numpy(
             rng.integers(1, 6, (3, 5)))
         with torch.no_grad():
@@ -315,11 +317,11 @@ def test_padding_and_causality():
                 assert not moved[: t + 1].any() and moved[t + 1 :].all()
 
 
-# src/topics/architectures/sequence-to-sequence.py:539
+# src/topics/architectures/sequence-to-sequence.py:541
 def test_greedy_is_beam_of_one():
     rng = np.random.default_rng(4)
     for seed in range(6):
-        model = small_model(seed % 2 == 0, seed)
+        model = random_model(seed % 2 == 0, seed)
         x = torch.from_numpy(rng.integers(1, 27, (4, 3)))
         found = greedy(model, x, T=6).tolist()
         for row, word in zip(found, x):
@@ -334,7 +336,7 @@ def test_greedy_is_beam_of_one():
             assert row == want + [PAD] * (6 - len(want))
 
 
-# src/topics/architectures/sequence-to-sequence.py:557
+# src/topics/architectures/sequence-to-sequence.py:559
 def test_fit_learns():
     torch.manual_seed(0)
     rng = np.random.default_rng(5)
@@ -345,7 +347,7 @@ def test_fit_learns():
         assert (model(X, Y).argmax(dim=-1) == Y).float().mean() > 0.95
 
 
-# src/topics/architectures/sequence-to-sequence.py:567
+# src/topics/architectures/sequence-to-sequence.py:569
 def test_edit_distance():
     def slow(a, b):
         if not a or not b:
@@ -359,7 +361,7 @@ def test_edit_distance():
         assert edit_distance(a, b) == slow(a, b)
 
 
-# src/topics/architectures/sequence-to-sequence.py:701
+# src/topics/architectures/sequence-to-sequence.py:703
 def test_two_probabilities():
     def model(beams):
         if beams.shape[1] == 0:
@@ -370,7 +372,7 @@ def test_two_probabilities():
     assert np.allclose(got, [np.exp(beam_search(model, 2, w, 2)[1]) for w in (1, 2)])
 
 
-# src/topics/architectures/sequence-to-sequence.py:726
+# src/topics/architectures/sequence-to-sequence.py:728
 def test_safe_width():
     rng = np.random.default_rng(7)
     assert safe_width(5, 1) == 1 and safe_width(2, 4) == 8
@@ -380,13 +382,13 @@ def test_safe_width():
         assert beam_search(model, 3, safe_width(3, 3), 3)[0] == want[0]
 
 
-# src/topics/architectures/sequence-to-sequence.py:757
+# src/topics/architectures/sequence-to-sequence.py:759
 def test_reverse_source():
     x = np.array([[1, 2, 3, 0], [4, 0, 0, 0], [5, 6, 7, 8]])
     assert reverse_source(x).tolist() == [[3, 2, 1, 0], [4, 0, 0, 0], [8, 7, 6, 5]]
 
 
-# src/topics/architectures/sequence-to-sequence.py:777
+# src/topics/architectures/sequence-to-sequence.py:779
 def test_mix():
     rng = np.random.default_rng(8)
     true, own = np.zeros((100, 50)), np.ones((100, 50))
@@ -394,7 +396,7 @@ def test_mix():
     assert 0.27 < mix(true, own, 0.3, rng).mean() < 0.33
 
 
-# src/topics/architectures/sequence-to-sequence.py:802
+# src/topics/architectures/sequence-to-sequence.py:804
 def test_sequence_log_prob():
     rng = np.random.default_rng(9)
     logits, y = 3 * rng.normal(size=(4, 5, 6)), rng.integers(1, 6, size=(4, 5))
@@ -404,7 +406,7 @@ def test_sequence_log_prob():
     assert np.allclose(sequence_log_prob(logits, y), want.numpy())
 
 
-# src/topics/architectures/sequence-to-sequence.py:827
+# src/topics/architectures/sequence-to-sequence.py:829
 def test_empty_wins():
     rng = np.random.default_rng(10)
     for q, K in ((0.1, 20), (0.01, 2), (0.5, 1)):
