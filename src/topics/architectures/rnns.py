@@ -313,7 +313,7 @@ print({radius: f"{value:.1e}" for radius, value in kept.items()}, "after 20 step
 
 # %% [markdown]
 # **What the code shows:** after 20 steps a radius of 0.5 has left `{python} f"{kept[0.5]:.0e}"` of the gradient, 0.9 `{python} f"{kept[0.9]:.2f}"` and 1.0, which loses to the tanh, `{python} f"{kept[1.0]:.2f}"` (@fig-vanish).
-# At 1.5 the tanh has braked the explosion: states have grown until their slopes balance the matrix, and the gradient keeps about its size, with a rise only near the first steps, where states are still small.
+# At 1.5 it hardly grows either, except near the first steps, where states are still small: larger states have smaller slopes, which brake the explosion.
 # The gradient of the *weights* is a sum over all distances, so a vanishing part is not small: it is drowned by the near past.
 # The network learns what happened just now.
 #
@@ -412,10 +412,10 @@ def test_recall_conclusions():
 
 
 # %% [markdown]
-# **What the code shows:** the prediction holds for the averages, and the spread is the lesson (@fig-recall).
+# **What the code shows:** at delays of 20 and 60 the averages are as predicted, and the spread is the lesson (@fig-recall).
 # From an orthogonal start every seed recalls 60 steps back, accuracy at least `{python} f"{recall['orthogonal'].min():.2f}"`.
-# The random start of radius 0.9 reaches `{python} f"{recall['random 0.9'][:, 1].mean():.2f}"` on average at a delay of 20 and `{python} f"{recall['random 0.9'][:, -1].mean():.2f}"` at 60, but single seeds range from `{python} f"{recall['random 0.9'][:, -1].min():.2f}"` to `{python} f"{recall['random 0.9'][:, -1].max():.2f}"`: a gradient of a thousandth can still be found if nothing drowns it, as Adam rescales it.
-# The control with radius 1 is better at 20 (`{python} f"{recall['random 1.0'][:, 1].mean():.2f}"`) and fails at 60 too (`{python} f"{recall['random 1.0'][:, -1].mean():.2f}"`), so it is not the radius alone: a random matrix has one eigenvalue of that size, an orthogonal one has only such.
+# The random start of radius 0.9 reaches `{python} f"{recall['random 0.9'][:, 1].mean():.2f}"` on average at a delay of 20 and `{python} f"{recall['random 0.9'][:, -1].mean():.2f}"` at 60, but single seeds range from `{python} f"{recall['random 0.9'][:, -1].min():.2f}"` to `{python} f"{recall['random 0.9'][:, -1].max():.2f}"`: what vanishes on average is sometimes found all the same.
+# The control with radius 1 is at `{python} f"{recall['random 1.0'][:, 1].mean():.2f}"` for 20 steps and fails at 60 too (`{python} f"{recall['random 1.0'][:, -1].mean():.2f}"`), so it is not the radius alone. A likely reason: a random matrix has one eigenvalue of that size, or a conjugate pair, an orthogonal one has only such.
 # One rate and 300 steps were tried; longer training would move the curves, and a task with distractors would be harder for all three.
 
 # %% [markdown]
@@ -454,7 +454,7 @@ def cell_parameters(d_in: int, d: int) -> int:
     return d_in * d + d * d + d
 
 
-# Elman's network for simple sentences, 1990: 31 words in, 150 units, 31 words out
+# Elman's network for simple sentences, 1990: vectors of 31 numbers in and out, 150 units
 elman = cell_parameters(31, 150) - 150 + 150 * 31  # without biases
 assert elman == 31_800
 print(f"Elman 1990: {elman:,} weights between units")
@@ -464,7 +464,7 @@ print(f"Elman 1990: {elman:,} weights between units")
 #
 # Drop the bend and let the state decay entry by entry: $h_t = a_t \odot h_{t-1} + u_t$.
 # Two such steps are one step of the same form, $(a, u)$ then $(a', u')$ make $(a a', \, a' u + u')$.
-# That combination is associative, so all prefixes can be computed in about $\log_2 T$ rounds, as prefix sums are [@blelloch1990prefix].
+# That combination is associative, so all prefixes can be computed in about $\log_2 T$ rounds, as prefix sums are; the simple form below does $T \log_2 T$ work in all, Blelloch's needs only a multiple of $T$ [@blelloch1990prefix].
 # State-space models such as Mamba [@gu2023mamba] and their relatives build on this: recurrent when they write, parallel when they train.
 
 # %%
@@ -590,6 +590,7 @@ def test_cell_parameters():
 # %%
 rng = np.random.default_rng(13)
 base, top = with_radius(32, 1.0, rng), rng.normal(size=32)
+top = top / np.linalg.norm(top)
 cliff = {}
 for radius in (0.8, 1.0, 1.2, 1.4):
     arrived = top @ np.linalg.matrix_power(radius * base.T, 60)
@@ -601,7 +602,7 @@ for radius in (0.8, 1.0, 1.2, 1.4):
 # %% [markdown]
 # **Symptom:** the loss falls for a while, then jumps, often to NaN, in one step.
 # **Cause:** a small change of $W_h$ changes the gradient by powers: from radius 1.0 to 1.4 it grows by `{python} f"{cliff[1.4] / cliff[1.0]:.0e}"` here.
-# **Fix:** clip the norm and log it; a norm that is clipped at every step asks for a smaller rate. For the vanished gradient at radius 0.8 there is nothing to scale up: its direction is that of the near past.
+# **Fix:** clip the norm and log it; a norm that is clipped at every step asks for a smaller rate. For a vanished gradient clipping does nothing, and scaling it up would scale up its rounding and its noise too.
 #
 # ### Failure mode 2: the state runs on through padding
 #
@@ -856,7 +857,7 @@ def test_linear_ratio():
 
 # %% [markdown] tags=["solution"]
 # It does not change: $\lVert v Q^\top \rVert = \lVert v \rVert$.
-# $\begin{bmatrix} 0.5 & 4 \\ 0 & 0.5 \end{bmatrix}$ has both eigenvalues 0.5 and a singular value above 4, so a gradient can grow eightfold in its first steps and still vanish in the end.
+# $\begin{bmatrix} 0.5 & 4 \\ 0 & 0.5 \end{bmatrix}$ has both eigenvalues 0.5 and a singular value above 4, so a gradient can grow about fourfold in its first steps and still vanish in the end.
 # Eigenvalues rule the long run, singular values every single step.
 
 # %% [markdown]
@@ -864,10 +865,10 @@ def test_linear_ratio():
 #
 # | Concept | Key Formula | Code Pattern | Where It's Used |
 # |---|---|---|---|
-# | Recurrence | $h_t = \tanh(x_t W_x + h_{t-1} W_h + b)$ | `rnn_forward(X, P)` | text and speech until about 2017 |
+# | Recurrence | $h_t = \tanh(x_t W_x + h_{t-1} W_h + b)$ | `rnn_forward(X, P)` | text and speech, before transformers |
 # | Through time | gradients of shared weights add up | `dP["W_h"] += before.T @ dz` | every recurrent model |
 # | Vanishing, exploding | $(\sigma_{\max} \gamma)^{T-t}$ | `gradient_norms(P, X, rng)` | why LSTMs exist |
-# | Clipping | scale to a norm of at most $c$ | `g * min(1, c / norm)` | all large training runs |
+# | Clipping | scale to a norm of at most $c$ | `g * min(1, c / norm)` | most large training runs |
 # | Truncation | no gradient through a cut | `h = h.detach()` | long sequences |
 # | Parallel scan | $(a a', \, a' u + u')$ | `scan_parallel(a, u)` | Mamba and linear attention |
 #

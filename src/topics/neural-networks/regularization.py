@@ -216,7 +216,7 @@ axes[0].legend()
 # %% [markdown]
 # **What the code shows:** in @fig-memorise weight decay ends at `{python} f"{cured['weight decay'][:, -1, 1].mean():.0%}"` test error where the plain network ends at `{python} f"{cured['nothing'][:, -1, 1].mean():.0%}"`, precisely *because* it leaves wrong labels unfitted: of the given training labels `{python} f"{wrong:.0%}"` are wrong, and it contradicts `{python} f"{cured['weight decay'][:, -1, 0].mean():.0%}"`.
 # Measured against the *true* labels of the training images its error is `{python} f"{cured['weight decay'][:, -1, 2].mean():.0%}"`: it corrects its own teacher.
-# Without any cure the test error is lowest early, so stopping there is the third cure, and the cheapest (choose the moment on validation images).
+# Without any cure the test error is lowest early, so stopping there is the third and cheapest cure (choose the moment on validation images).
 # (The strengths are the best of five decays and three dropout rates on 300 validation images with equally spoiled labels, of other splits.)
 #
 # ### Keep the signals in range
@@ -365,6 +365,8 @@ def test_spoil():
         changed = (spoil(y, share, np.random.default_rng(3)) != y).mean()
         assert abs(changed - 0.9 * share) < 0.04
     assert (y == np.repeat(np.arange(10), 100)).all()
+    redrawn = spoil(np.zeros(500, int), 1.0, np.random.default_rng(3))
+    assert set(redrawn.tolist()) == set(range(10))
 
 
 def test_batch_norm_is_torch():
@@ -857,7 +859,7 @@ for kind in ("plain", "norm", "norm + shift"):
 # %% [markdown]
 # **What the code shows:** with batch norm the dead stack learns, at two rates ten times apart.
 # With shifting inputs on purpose it still does, well above the plain stack's `{python} f"{np.mean(deep['plain', 0.1]):.0%}"`: so removing that shift is not *needed* for the gain.
-# (Four seeds, one small net; the noise does cost accuracy at the lower rate.)
+# (Four seeds, one small net; at the lower rate the noise costs accuracy.)
 # Santurkar et al. found in large networks that the loss changes more evenly along a step, so longer steps are safe; they offer this smoothness as the cause, and the account is not closed.
 #
 # ### Decay below a norm is a learning rate
@@ -1050,7 +1052,7 @@ for name, runs in errors.items():
 # %% [markdown]
 # **What the code shows:** the main prediction holds (@fig-double-descent).
 # With redrawn labels the error reaches `{python} f"{errors['20% redrawn'][:, 6].mean():.0%}"` at $N = n$ and comes down to `{python} f"{errors['20% redrawn'][:, -1].mean():.0%}"` at `{python} WIDTHS[-1]` units, about the level of the best small model; the peak is variance (`{python} f"{spread[6, 1]:,.0f}"` there, so that twelve draws cannot estimate the bias at this one point), and with $n = 100$ it sits at 100.
-# One part of it fails: true labels make the peak narrower, hardly lower. The likely reason: random features fit even true labels imperfectly, and tiny singular values blow that misfit up like noise.
+# One part of it fails: true labels make the peak narrower, hardly lower. A likely reason: random features fit even true labels imperfectly, and tiny singular values blow that misfit up like noise.
 # The peak is also a sign of missing regularisation: well-chosen ridge removes it and beats the largest unpenalised model at every $N$ from `{python} min(N for N, e in zip(WIDTHS, errors['ridge'].mean(axis=0)) if e < errors['20% redrawn'][:, -1].mean())` units on.
 # So neither "larger overfits more" nor "larger is enough" is right.
 # This is one data set, a linear fit and a range of sizes chosen to show the peak; the twelve draws share a pool of `{python} len(pool)` images.
@@ -1110,6 +1112,7 @@ def test_double_descent_conclusion():
         assert errors[name].mean(axis=0)[-1] < 0.5 * errors[name].mean(axis=0).max()
     ridge_means = errors["ridge"].mean(axis=0)
     assert (np.diff(ridge_means) < 0.02).all()
+    assert (ridge_means[2:] < errors["20% redrawn"].mean(axis=0)[-1]).all()
     assert WIDTHS[spread[:, 1].argmax()] == 200
     assert (errors["20% redrawn"] > errors["true labels"])[:, 6:].mean() > 0.9
 

@@ -88,7 +88,7 @@ print(f"one layer: {line_tune:.1%} of the tuning images right, "
 assert line_tune < 0.98
 
 # %% [markdown]
-# **What the code shows:** no line does better than `{python} f"{1 - line_tune:.1%}"` wrong.
+# **What the code shows:** the best of the five lines gets `{python} f"{1 - line_tune:.1%}"` of the tuning images wrong.
 # Take `{python} f"{line_tune:.1%}"` as the number to beat.
 # First build that one layer yourself: its gradient is half of the network's.
 
@@ -220,8 +220,8 @@ for step in range(1001):
 assert abs(own_line_tune - line_tune) < 0.02
 
 # %% [markdown]
-# **What the code shows:** the same `{python} f"{own_line_tune:.1%}"` within a few images.
-# Another optimizer will not help a line, so change the model.
+# **What the code shows:** `{python} f"{own_line_tune:.1%}"`, next to `{python} f"{line_tune:.1%}"` for the library's line; half a percent is one image.
+# Different optimizers lead to nearly the same line, so change the model.
 
 # %% tags=["test"]
 def random_classes(rng: np.random.Generator, n: int, K: int) -> np.ndarray:
@@ -622,7 +622,7 @@ def test_tanh_gradients():
 # %% [markdown]
 # ## 5. Training: minibatches and momentum
 #
-# All 800 images for one step is wasteful: 32 of them, drawn at random, give nearly the same direction, and 25 steps for the price of one.
+# All 800 images for one step is wasteful: 32 of them, drawn at random, give the right direction on average, and you take 25 steps for the price of one.
 # A pass over all images in random order is an *epoch*. This is *stochastic gradient descent* (SGD) [@robbins1951stochastic].
 #
 # The direction from 32 images is noisy. *Momentum* [@polyak1964some] keeps a velocity $v$ for each parameter, in which past gradients fade slowly:
@@ -866,7 +866,7 @@ print(f"{'one layer, best of the library':42}  {line_exam:.3f}")
 # %%
 #| label: fig-exam
 #| fig-cap: Exam accuracy, one dot for each seed, with the mean as a bar. Dashed, the library's best line.
-#| fig-alt: Three groups of dots for two-layer networks overlap around 0.973, all above the dashed line at about 0.964; the one-layer group lies below it.
+#| fig-alt: Three groups of dots for two-layer networks overlap around 0.973, all above the dashed line at about 0.964; the one-layer group lies on it and below.
 fig, ax = plt.subplots(figsize=(6.4, 2.9))
 jitter = np.linspace(-0.2, 0.2, len(SEEDS))
 for i, values in enumerate(results.values()):
@@ -886,10 +886,10 @@ assert min(v.mean() for v in list(results.values())[1:]) > max(line_exam, result
 
 # %% [markdown]
 # **What the code shows:** the NumPy network reaches `{python} f"{numpy_runs.mean():.3f}"` and the library `{python} f"{library_runs.mean():.3f}"` (@fig-exam).
-# Their difference, `{python} f"{difference:+.4f}"`, has a standard error of `{python} f"{error_of_it:.4f}"` over these seeds, so the prediction holds.
+# Their difference, `{python} f"{difference:+.4f}"`, has a standard error of `{python} f"{error_of_it:.4f}"` over these seeds: on this split the prediction holds.
 # With the library's kind of start the mean is `{python} f"{list(results.values())[2].mean():.3f}"`: if the start matters, ten seeds cannot show it.
-# The hidden layer matters: one layer trained in the same way stays at `{python} f"{results['one layer, NumPy'].mean():.3f}"`, and even the best line of the library at `{python} f"{line_exam:.3f}"`.
-# In images, the step from line to network is about `{python} f"{(numpy_runs.mean() - line_exam) * 797:.0f}"` of 797.
+# On this split the hidden layer helps: one layer trained in the same way stays at `{python} f"{results['one layer, NumPy'].mean():.3f}"`, and even the best line of the library at `{python} f"{line_exam:.3f}"`.
+# In images, the step from line to network is about `{python} f"{(numpy_runs.mean() - line_exam) * 797:.0f}"` of 797. The seeds vary the network and not the split; on another split so small a gain can vanish.
 
 # %% [markdown]
 # ## 7. The same seed, the same weights
@@ -930,7 +930,7 @@ def distance(one: dict, other: dict) -> float:
 
 
 def careless_gradients(params: dict, X: np.ndarray, y: np.ndarray) -> dict:
-    """`gradients` with one slip: the gate lets half of every gradient through."""
+    """`gradients` with one slip: a closed gate lets half of the gradient through."""
     Z, H, S = forward(params, X)
     dS = d_cross_entropy(S, y)
     dZ = dS @ params["W2"].T * np.where(Z > 0, 1.0, 0.5)
@@ -977,7 +977,7 @@ ax.legend(loc="center right")
 # With batches of 32 there is not even that, on the machine that built this page. Dividing by a power of two changes no digit, so both round in the same places.
 # One wrong line, a gate that lets half of a closed gradient through, moves weights by `{python} f"{gaps['wrong gate'][:, 0].max():.1f}"` in the first epoch.
 # And look at its exam: `{python} f"{np.mean(careless_exam):.3f}"`, as good as the right network.
-# **An accuracy cannot tell you that your gradients are right.** A network with a wrong gradient often learns anyway; only a comparison of numbers finds it.
+# **An accuracy cannot tell you that your gradients are right.** This network learns with a wrong gradient; comparing the numbers finds the slip.
 
 # %% [markdown]
 # ### Exercise 4 (apply): the library's default penalty
@@ -1230,9 +1230,9 @@ axes[1, 0].set_ylabel("accuracy");
 # %% [markdown]
 # **What the code shows:** two cliffs and two plateaus (@fig-knobs).
 # The *rate*: from 0.01 to 0.3 little changes, and at 1 the network is at chance. The best setting lies close to a cliff.
-# *Width* pays until about 16 units; the rest is insurance.
-# The *initial scale* surprises: even a thousandth of He's works, while thirty times He's does not. With two layers a small start is only a slow one; in a deep stack small factors multiply ([multilayer networks](../neural-networks/multilayer-networks.py#where-to-start-initial-weights)). Exactly zero is another matter, as you will see next.
-# *Batches of 4* fail at this rate (`{python} f"{turned['batch'][0][0]:.2f}"`), and reach `{python} f"{small_batch[0]:.3f}"` at an eighth of it: their gradients are noisier, and momentum adds the noise up.
+# *Width* pays most up to 16 units (`{python} f"{turned['m'][4][0]:.3f}"`); 64 reach `{python} f"{turned['m'][6][0]:.3f}"`, a few images more.
+# The *initial scale* surprises: even a thousandth of He's works, while thirty times He's does not. With two layers these 30 epochs are enough to grow out of a small start; in a deep stack small factors multiply ([multilayer networks](../neural-networks/multilayer-networks.py#where-to-start-initial-weights)). Exactly zero is another matter, as you will see next.
+# *Batches of 4* fail at this rate (`{python} f"{turned['batch'][0][0]:.2f}"`), and reach `{python} f"{small_batch[0]:.3f}"` at an eighth of it: their gradients are noisier, and need a smaller rate.
 # *All 800 at once* means one step an epoch, 30 steps in all: `{python} f"{turned['batch'][-1][0]:.3f}"`, and `{python} f"{whole_batch[0]:.3f}"` with ten times as many.
 # So the knobs are not independent: turn the rate whenever you turn the batch.
 
@@ -1286,7 +1286,7 @@ assert same_run
 # %%
 #| label: fig-failures
 #| fig-cap: Loss on training images (solid) and tuning images (dashed) after each epoch, for the healthy run and five failures. Dotted, log 10, the loss of a fair guess. The scale is logarithmic.
-#| fig-alt: In the healthy run both losses fall. In the other five they stay close to the dotted line, three of them after a jump upwards in the first epochs; with shuffled labels the solid curve sinks a little below it while the dashed one stays above.
+#| fig-alt: In the healthy run both losses fall. In the other five they stay close to the dotted line, two of them after a jump upwards in the first epochs and one after a start far above it; with shuffled labels the solid curve sinks a little below it while the dashed one stays above.
 fig, axes = plt.subplots(2, 3, figsize=(7.2, 4), sharex=True, sharey=True)
 for ax, (name, (losses, tuning, *_)) in zip(axes.flat, failed.items()):
     ax.semilogy(losses, "-", label="training")
@@ -1308,7 +1308,7 @@ for ax in axes[:, 0]:
 # | the loss jumps up, then stays near $\log 10$; all units dead | a rate of 3: the first steps throw every unit to the silent side of its gate, where nothing comes back | a smaller rate, tried by factors of 3 |
 # | the same picture at a rate that used to work | the forgotten $1/n$ makes the rate 32 times as large; a rate of 0.1 / 32 repeats the healthy run | take the mean, or know that the rate depends on the batch |
 # | the first loss is far above $\log 10$ | unscaled pixels: scores and gradients are 16 times too large, and the first layer's slopes as well | scale the inputs; a rate of 0.1 / 256 alone gets to `{python} f"{small_rate[3]:.0%}"` only |
-# | training loss falls slowly, tuning loss rises above $\log 10$ | shuffled labels: there is nothing to learn but the 800 answers by heart | look at images beside their labels |
+# | training loss falls slowly (to `{python} f"{failed['labels shuffled'][0][-1]:.2f}"`), tuning loss rises above $\log 10$ (to `{python} f"{failed['labels shuffled'][1][-1]:.2f}"`) | shuffled labels: there is nothing to learn but the 800 answers by heart | look at images beside their labels |
 #
 # Counting dead units is the cheapest test: `{python} f"{failed['healthy'][2]:.0%}"` are silent on all training images even in the healthy run, all of them in four of the failures.
 #
@@ -1318,9 +1318,9 @@ for ax in axes[:, 0]:
 # > - **Rows or columns.** Here $S = XW + b$, one image a row. PyTorch's `nn.Linear` stores $W$ transposed, scikit-learn as here.
 # > - **Mean or sum.** The loss is a mean over the batch. With a sum the same rate means something else (failure 3).
 # > - **Epoch, step.** An epoch is one pass over the data; with batches of 32 it has 25 steps. "30 epochs" says nothing without the batch.
-# > - **Momentum.** Here and in scikit-learn the rate is inside the velocity; in PyTorch it is outside.
+# > - **Momentum.** Here and in scikit-learn the rate is inside the velocity; in PyTorch it is outside. At a constant rate both take the same steps.
 # > - **One hidden layer, two layers.** Layers of weights are counted, so this network has two.
-# > - **alpha.** scikit-learn's penalty is on by default, PyTorch's is off.
+# > - **alpha.** scikit-learn's penalty is on by default. In PyTorch `weight_decay` is 0 for `SGD`, and 0.01 for `AdamW`.
 #
 # ## Summary
 #

@@ -77,8 +77,8 @@ print(f"squared error: {slow} steps; cross-entropy: {fast} steps")
 # %% [markdown]
 # **What the code shows:** squared error needs `{python} slow` steps for what cross-entropy does in `{python} fast`.
 # The reason is the softmax between loss and logit.
-# Its [Jacobian](../math-foundations/probability.py#the-jacobian-of-the-softmax) has the factor $p_j$ in every row, and $p_1 \approx e^{-8}$: where the model is most wrong, it learns least.
-# The logarithm of the cross-entropy has the derivative $1/p_1$, which cancels that factor and leaves $p - q$.
+# Its [Jacobian](../math-foundations/probability.py#the-jacobian-of-the-softmax) has the entries $p_j (\delta_{jk} - p_k)$, with $\delta_{jk} = 1$ if $j = k$ and 0 otherwise. Here $p_1$ and $p_2$ are about $e^{-8}$ and $p_0$ is almost 1, so each entry has a factor $p_1$, $p_2$ or $1 - p_0$, all tiny: where the model is most wrong, it learns least.
+# The cross-entropy uses row 1 alone, whose factor is $p_1$; its logarithm has the derivative $-1/p_1$, which cancels that factor and leaves $p - q$.
 #
 # ### Cross-entropy, for any target
 #
@@ -98,7 +98,7 @@ print(f"squared error: {slow} steps; cross-entropy: {fast} steps")
 # **By hand.** Logits $(\log 6, \log 3, 0)$ give $p = (0.6, 0.3, 0.1)$.
 # The class is 1, so $\ell = -\log 0.3 = 1.204$, and the gradient is $(0.6, -0.7, 0.1)$.
 # Now soften the target to $q = (0.1, 0.8, 0.1)$.
-# The loss is $-0.1 \log 0.6 - 0.8 \log 0.3 - 0.1 \log 0.1 = 0.051 + 0.963 + 0.230 = 1.244$, the gradient $(0.5, -0.5, 0)$.
+# The loss is $-0.1 \log 0.6 - 0.8 \log 0.3 - 0.1 \log 0.1 = 0.051 + 0.963 + 0.230 \approx 1.2445$, the gradient $(0.5, -0.5, 0)$.
 #
 # | name | symbol | shape |
 # |---|---|---|
@@ -141,9 +141,9 @@ def weighted_loss_backward(s: np.ndarray, q: np.ndarray, w: np.ndarray) -> np.nd
 hand = np.array([[np.log(6), np.log(3), 0.0]])
 one = np.ones(1)
 for q, loss, gradient in (([[0, 1, 0]], 1.204, [0.6, -0.7, 0.1]),
-                          ([[0.1, 0.8, 0.1]], 1.244, [0.5, -0.5, 0.0])):
+                          ([[0.1, 0.8, 0.1]], 1.2445, [0.5, -0.5, 0.0])):
     q = np.array(q, dtype=float)
-    assert abs(weighted_loss(hand, q, one) - loss) < 0.0006
+    assert abs(weighted_loss(hand, q, one) - loss) < 0.0005
     assert np.allclose(weighted_loss_backward(hand, q, one), gradient)
     print(f"loss {weighted_loss(hand, q, one):.4f}, "
           f"gradient {weighted_loss_backward(hand, q, one)[0].round(3)}")
@@ -211,7 +211,7 @@ for length in (1, 2, 3):
 # %% [markdown]
 # **What the code shows:** the perplexity rises from `{python} f"{table[1][0]:.0f}"` to `{python} f"{table[3][0]:,.0f}"` while the model gets better: `{python} f"{table[1][1]:.2f}"` bits a byte become `{python} f"{table[3][1]:.2f}"`.
 # (An unseen piece costs only what the class "unseen" costs, which favours long pieces a little.)
-# *Bits per byte*, the loss of a whole text divided by $\log 2$ and by the text's length in bytes, does not depend on the cut.
+# *Bits per byte*, the loss of a whole text divided by $\log 2$ and by the text's length in bytes, has a unit that does not depend on the cut.
 # Compare models with different tokenizers by it, and perplexities only within one tokenizer.
 #
 # If you stop here, you have the core: *a target, a weight*, and the gradient $p - q$.
@@ -319,7 +319,7 @@ def test_shakespeare():
 #
 # The bracket is $p_y \, \partial \ell / \partial p_y$, and $\partial p_y / \partial s_j = p_y (\delta_{jy} - p_j)$ is the softmax's Jacobian.
 #
-# **What this means:** with $\gamma = 0$ this is cross-entropy; with $\gamma = 2$ an example at $p_y = 0.9$ counts a hundredth.
+# **What this means:** with $\gamma = 0$ this is cross-entropy; with $\gamma = 2$ the loss of an example at $p_y = 0.9$ is a hundredth of its cross-entropy, and its gradient `{python} f"{0.01 - 0.18 * np.log(0.9):.3f}"` of it.
 # The price: the minimum over many examples is no longer at the true frequencies (Exercise 6).
 
 # %%
@@ -373,7 +373,7 @@ axes[0].legend(fontsize=8)
 #
 # ### A target from a teacher: distillation
 #
-# The best soft target is another model's opinion: it says which wrong answers are nearly right.
+# A more informative soft target is another model's opinion: it says which wrong answers are nearly right.
 # *Distillation* [@hinton2015distilling] softens teacher logits $t$ and student logits $s$ with the same temperature $\tau$:
 #
 # $$
@@ -384,13 +384,13 @@ axes[0].legend(fontsize=8)
 # \frac{\partial \ell}{\partial s_j} = \tau (p_j - q_j)
 # $$
 #
-# **What this means:** the gradient with respect to $s / \tau$ is $p - q$ as always, one division by $\tau$ comes from the chain rule, and the factor $\tau^2$ makes the size independent of $\tau$.
+# **What this means:** the gradient with respect to $s / \tau$ is $p - q$ as always, one division by $\tau$ comes from the chain rule, and $p - q$ itself shrinks like $1 / \tau$ for large $\tau$; the factor $\tau^2$ makes up for both.
 # For a large $\tau$, $e^{s_j / \tau} \approx 1 + s_j / \tau$, and the gradient becomes $\left((s_j - \bar{s}) - (t_j - \bar{t})\right) / K$: the student matches logits, up to their means $\bar{s}$ and $\bar{t}$.
 #
 # ### A brake on the logits: z-loss
 #
 # Adding a constant to all logits changes no probability, so nothing in the cross-entropy stops a drift, and large numbers have coarse steps in 16 bits.
-# The *z-loss* [@zoph2022stmoe; @chowdhery2022palm] adds $\lambda \log^2 Z$ with $Z = \sum_k e^{s_k}$ and a small $\lambda$, PaLM's being $10^{-4}$.
+# The *z-loss* adds $\lambda \log^2 Z$ with $Z = \sum_k e^{s_k}$ and a small $\lambda$. PaLM has it on the logits of the vocabulary, with $\lambda = 10^{-4}$ [@chowdhery2022palm]; ST-MoE on those of the router that picks experts, with $10^{-3}$ [@zoph2022stmoe].
 # Since $\partial \log Z / \partial s_j = p_j$, its gradient is $2 \lambda \log Z \, p_j$, and unlike that of the cross-entropy it does not sum to zero over $j$: it can move all logits together.
 
 # %%
@@ -478,12 +478,12 @@ large = bounds[512].mean(axis=0)[-1]
 
 # %% [markdown]
 # **What the code shows:** in @fig-bound the truth at the right edge is `{python} f"{truth[-1]:.0f}"` nats, and the bound with 512 candidates is `{python} f"{large:.2f}"`, just under $\log 512 =$ `{python} f"{np.log(512):.2f}"`.
-# A low loss in a small batch says little; this is one reason why CLIP was trained with batches of 32,768 [@radford2021learning].
+# A low loss in a small batch says little, and contrastive models use large ones: CLIP was trained with batches of 32,768 [@radford2021learning].
 # (A single batch can land a little above the truth: the bound holds for the expectation.)
 #
 # ### The largest tensor of the step
 #
-# For a language model $K$ is the vocabulary, and the logits of a batch can be larger than everything else the step stores.
+# For a language model $K$ is the vocabulary, and the logits of a batch can be larger than all other activations that the step stores.
 # You never need them all at once.
 # The loss needs $\log \sum_k e^{s_k}$, which can be carried along chunk by chunk, and the backward pass can compute each chunk again.
 # *Cut cross-entropy* [@wijmans2025cut] does this in a GPU's fast memory; here it is in NumPy, with $h \in \mathbb{R}^{n \times d}$ the last hidden states and $U \in \mathbb{R}^{d \times K}$ the unembedding.
@@ -532,7 +532,7 @@ print(f"logits {logit_bytes / 1e9:.1f} GB, the inputs of all {LAYERS} blocks "
 # | multi-token prediction | $k$ heads predict the next $k$ tokens from one hidden state, and their losses are added; the extra heads are dropped, or draft tokens at [inference](../modern-llms/inference.py) | [@gloeckle2024better]; one extra head in [@deepseek2024v3] |
 # | preference (DPO) | with $\Delta$ the change of log-probability, against a fixed reference model, of the better answer minus that of the worse: $-\log \sigma(\beta \Delta)$, $\sigma$ the sigmoid; see [RLHF](../modern-llms/rlhf.py) | [@rafailov2023direct] |
 # | sigmoid contrastive | $n^2$ separate yes-or-no questions in place of $n$ choices among $n$: no normalisation over the batch | [@zhai2023sigmoid] |
-# | squared error after all | on *logits*, rescaled, it matches cross-entropy on many benchmarks | [@hui2021evaluation] |
+# | squared error after all | on *logits*, rescaled when there are many classes, it matches cross-entropy on many benchmarks | [@hui2021evaluation] |
 #
 # The last line does not contradict the opening: there the softmax stood between loss and logit.
 #
@@ -546,7 +546,7 @@ print(f"logits {logit_bytes / 1e9:.1f} GB, the inputs of all {LAYERS} blocks "
 #
 # The data are 400 of scikit-learn's 8×8 digits with 20% of the labels replaced by another class at random; a network of one hidden layer of 64 units; 1,000 full steps of momentum at one rate; five seeds, each with its own split, labels and weights.
 # Accuracy is measured on clean images held out.
-# The control: let every loss stop at its own best step, chosen on other held-out images.
+# The control: let every loss stop at its own best step, chosen on 400 other held-out images with clean labels. In practice you would have to pay for those, and could train on them.
 
 # %%
 from sklearn.datasets import load_digits
@@ -645,8 +645,8 @@ def test_noise_conclusions():
 # The right side of @fig-noise adds the reason for one of them: the squared error leaves half of the wrong labels unlearnt, while smoothing learns them all and still generalises better.
 # Focal loss is not clearly worse than plain: their difference at the end is within the spread of the seeds.
 # And look at the sizes.
-# Choosing the best loss instead of the worst is worth `{python} f"{choice['end']:.2f}"` at the end; [stopping early](../neural-networks/regularization.py) is worth `{python} f"{stopping:.2f}"` with any of them.
-# One rate, one network and one kind of noise were tried, so take the order as a hint and the sizes as a warning: a loss that learns more slowly looks better at a fixed step.
+# Choosing the best loss instead of the worst is worth `{python} f"{choice['end']:.2f}"` at the end; [stopping early](../neural-networks/regularization.py) is worth `{python} f"{stopping:.2f}"` on average over the four.
+# One rate, one network and one kind of noise were tried, and the four gradients differ in size, so one rate need not suit all of them: take the order as a hint and the sizes as a warning: a loss that learns more slowly looks better at a fixed step.
 
 # %% tags=["test"]
 def test_smoothing_is_torchs():
@@ -782,7 +782,7 @@ assert mended == token_mean
 # **Cause:** each part divided by its own number of tokens, so in the second mean a token of the short answer weighs `{python} f"{lengths[1] / lengths[0]:.0f}"` times as much as one of the long.
 # Both are legitimate losses, with $w_i = 1$ and $w_i = 1 / T_i$ ($T_i$ the length of the answer); switching by accident is the error.
 # **Fix:** add up sums, count the tokens of the whole step, divide once.
-# Large libraries had this bug in gradient accumulation until late 2024; [batching](batching.py) comes back to it.
+# Hugging Face's Trainer had this bug in gradient accumulation until [October 2024](https://github.com/huggingface/transformers/pull/34191); [batching](batching.py) comes back to it.
 #
 # ### Failure mode 2: padding that counts
 #
@@ -852,8 +852,8 @@ gaps = np.array([5.0, 15.0, 25.0, 40.0])
 s = np.stack([gaps, np.zeros(4)], axis=1)  # the right class is 1
 p_y = softmax(s)[:, 1]
 patched = p_y * (1 - p_y) / (p_y + 1e-8)
-for gap, size in zip(gaps, patched):
-    print(f"wrong by {gap:2.0f}: gradient {size:.1e} where cross-entropy has 1.0e+00")
+for gap, size, exact in zip(gaps, patched, 1 - p_y):
+    print(f"wrong by {gap:2.0f}: gradient {size:.1e} where cross-entropy has {exact:.1e}")
 
 # %% [markdown]
 # **Symptom:** some examples are never learnt; they are the worst ones.

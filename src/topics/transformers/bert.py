@@ -95,7 +95,7 @@ for name, loss in gaps.items():
 # **What this means:** the labels are free, as for a language model, and the context is complete.
 # The price is that one pass teaches 15% of the positions instead of all of them, and that the model gives no probability of a whole text, so it cannot write.
 #
-# If the model only ever had to answer at the symbol for "hidden", `[MASK]`, it could be lazy everywhere else, and `[MASK]` never occurs in real tasks.
+# If the model only ever had to answer at the symbol for "hidden", `[MASK]`, it could neglect all other positions, and `[MASK]` never occurs in real tasks.
 # So of the chosen positions 80% get `[MASK]`, 10% a random token and 10% keep their own; the model does not know which of its tokens to trust and must have an opinion on each.
 #
 # **By hand.** A text of ten tokens, two of them chosen, and the model gives the true ones probabilities $\frac{1}{2}$ and $\frac{1}{8}$.
@@ -323,7 +323,7 @@ for word in ("unfolded", "unfoldable", "ab", "unfit"):
 # **Prediction.** Pretrained by filling gaps beats pretrained as a causal language model, which beats training from nothing.
 # The control is the causal model with its mask removed for the task, so that it can look right as well: if only the *view* in the task mattered, it would equal the first.
 #
-# Shakespeare's letters in lower case, nothing else; snippets of 16 letters; 2 post-norm blocks of width 48; 800 pretraining steps on 48 snippets, 30% of the letters chosen; three seeds with other labelled snippets.
+# Shakespeare's letters in lower case, nothing else; snippets of 16 letters; 2 post-norm blocks of width 48; 800 pretraining steps on 48 snippets, 30% of the letters chosen; one pretraining run of each kind, then three fine-tuning seeds with other labelled snippets.
 # Scored by the loss on 512 held-out snippets, beside the loss of always giving the frequency of a space.
 
 # %%

@@ -1,4 +1,4 @@
-# Generated from src/topics/architectures/lstms.py: edit that file, then run doit. digest:5fa2d7f9a9a94f73
+# Generated from src/topics/architectures/lstms.py: edit that file, then run doit. digest:6ef3bfa7e901bb02
 
 """Tests of architectures/lstms: LSTMs."""
 
@@ -59,7 +59,7 @@ def plain_survival(T: int, rng: np.random.Generator, d: int = 64) -> np.ndarray:
     return np.array(shares)
 
 
-# src/topics/architectures/lstms.py:162
+# src/topics/architectures/lstms.py:163
 def lstm_forward(X: np.ndarray, P: dict, h0=None, c0=None) -> tuple[np.ndarray, np.ndarray, list]:
     """States H and cells C (B, T, d) for X (B, T, d_in), and a trace for going back."""
     B, T, d = *X.shape[:2], len(P["b"]) // 4
@@ -74,7 +74,7 @@ def lstm_forward(X: np.ndarray, P: dict, h0=None, c0=None) -> tuple[np.ndarray, 
     return H, C, trace
 
 
-# src/topics/architectures/lstms.py:176
+# src/topics/architectures/lstms.py:177
 def lstm_backward(
     dH: np.ndarray, X: np.ndarray, C: np.ndarray, trace: list, P: dict
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
@@ -96,7 +96,7 @@ def lstm_backward(
     return dX, dh, dc, dP
 
 
-# src/topics/architectures/lstms.py:213
+# src/topics/architectures/lstms.py:214
 def random_problem(rng, random_cell):
     """A cell, inputs, first states and gradients from above, all sizes different."""
     B, T, d_in, d = rng.permutation(np.arange(1, 8))[:4]
@@ -107,12 +107,12 @@ def random_problem(rng, random_cell):
             rng.normal(size=(B, d)), rng.normal(size=(B, T, d)))
 
 
-# src/topics/architectures/lstms.py:223
+# src/topics/architectures/lstms.py:224
 def random_biased(d_in, d, rng):
     return random_lstm(d_in, d, 0.5, rng)
 
 
-# src/topics/architectures/lstms.py:227
+# src/topics/architectures/lstms.py:228
 def check_lstm(P, X, h0, c0, dH):
     """Forward and backward against torch.nn.LSTM, whose weights are transposed."""
     import torch
@@ -138,7 +138,7 @@ def check_lstm(P, X, h0, c0, dH):
         assert np.allclose(ours, theirs.numpy(), atol=1e-11)
 
 
-# src/topics/architectures/lstms.py:317
+# src/topics/architectures/lstms.py:318
 def gru_forward(X: np.ndarray, P: dict, h0=None) -> tuple[np.ndarray, list]:
     """States (B, T, d) and a trace. P: W_x (d_in, 3d), W_h (d, 3d), b and b_h (3d,)."""
     B, T, d = *X.shape[:2], len(P["b"]) // 3
@@ -155,7 +155,7 @@ def gru_forward(X: np.ndarray, P: dict, h0=None) -> tuple[np.ndarray, list]:
     return H, trace
 
 
-# src/topics/architectures/lstms.py:333
+# src/topics/architectures/lstms.py:334
 def gru_backward(
     dH: np.ndarray, X: np.ndarray, trace: list, P: dict
 ) -> tuple[np.ndarray, np.ndarray, dict]:
@@ -179,7 +179,7 @@ def gru_backward(
     return dX, dh, dP
 
 
-# src/topics/architectures/lstms.py:356
+# src/topics/architectures/lstms.py:357
 def random_gru(d_in: int, d: int, rng: np.random.Generator) -> dict:
     """Random weights of a GRU."""
     return {"W_x": rng.normal(size=(d_in, 3 * d)) / np.sqrt(d_in),
@@ -187,7 +187,7 @@ def random_gru(d_in: int, d: int, rng: np.random.Generator) -> dict:
             "b": np.zeros(3 * d), "b_h": np.zeros(3 * d)}
 
 
-# src/topics/architectures/lstms.py:391
+# src/topics/architectures/lstms.py:392
 def distracted_batch(n: int, B: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """One-hot inputs (B, n + 1, 8), first symbol 0 to 3, then n of 4 to 7; targets (B,)."""
     ids = rng.integers(4, 8, size=(B, n + 1))
@@ -195,7 +195,7 @@ def distracted_batch(n: int, B: int, rng: np.random.Generator) -> tuple[np.ndarr
     return np.eye(8)[ids], ids[:, 0]
 
 
-# src/topics/architectures/lstms.py:398
+# src/topics/architectures/lstms.py:399
 def tanh_forward(X: np.ndarray, P: dict) -> np.ndarray:
     """States (B, T, d) of a plain recurrent network."""
     h, H = np.zeros((len(X), len(P["b"]))), np.empty((*X.shape[:2], len(P["b"])))
@@ -204,7 +204,7 @@ def tanh_forward(X: np.ndarray, P: dict) -> np.ndarray:
     return H
 
 
-# src/topics/architectures/lstms.py:406
+# src/topics/architectures/lstms.py:407
 def tanh_backward(dH: np.ndarray, X: np.ndarray, H: np.ndarray, P: dict) -> dict:
     """Gradients of the parameters, from dH (B, T, d)."""
     dP, dh = {name: np.zeros_like(W) for name, W in P.items()}, 0.0
@@ -217,7 +217,7 @@ def tanh_backward(dH: np.ndarray, X: np.ndarray, H: np.ndarray, P: dict) -> dict
     return dP
 
 
-# src/topics/architectures/lstms.py:418
+# src/topics/architectures/lstms.py:419
 def start(kind: str, rng: np.random.Generator) -> dict:
     """Parameters of a network: its cell, and the output W_o."""
     if kind.startswith("tanh"):
@@ -228,7 +228,7 @@ def start(kind: str, rng: np.random.Generator) -> dict:
     return P | {"W_o": rng.normal(size=(len(P["W_h"]), 4)) / np.sqrt(len(P["W_h"]))}
 
 
-# src/topics/architectures/lstms.py:428
+# src/topics/architectures/lstms.py:429
 def recall_accuracy(kind: str, n: int, seed: int, steps: int = 250) -> float:
     """Accuracy on 500 new sequences after training."""
     rng = np.random.default_rng(seed)
@@ -263,26 +263,26 @@ def recall_accuracy(kind: str, n: int, seed: int, steps: int = 250) -> float:
     return float(((H[:, -1] @ P["W_o"]).argmax(axis=1) == y).mean())
 
 
-# src/topics/architectures/lstms.py:581
+# src/topics/architectures/lstms.py:583
 def lstm_parameters(d_in: int, d: int) -> int:
     """Weights and biases of one layer."""
     return 4 * (d_in * d + d * d + d)
 
 
-# src/topics/architectures/lstms.py:693
+# src/topics/architectures/lstms.py:695
 def step_by_hand() -> tuple[float, float]:
     """c_t, and its derivative with respect to c_(t-1)."""
     return 0.5 * -1 + 0.8 * -0.6, 0.5
 
 
-# src/topics/architectures/lstms.py:719
+# src/topics/architectures/lstms.py:721
 def torch_parameters(d_in: int, d: int, L: int) -> int:
     """Parameters of nn.LSTM with L layers."""
     first = 4 * (d_in * d + d * d + 2 * d)
     return first + (L - 1) * 4 * (2 * d * d + 2 * d)
 
 
-# src/topics/architectures/lstms.py:745
+# src/topics/architectures/lstms.py:747
 def coupled_step(x: np.ndarray, h: np.ndarray, c: np.ndarray, P: dict) -> tuple:
     """New h and c (B, d); W_x (d_in, 3d), W_h (d, 3d), b (3d,)."""
     z_f, z_g, z_o = np.split(x @ P["W_x"] + h @ P["W_h"] + P["b"], 3, axis=1)
@@ -291,14 +291,14 @@ def coupled_step(x: np.ndarray, h: np.ndarray, c: np.ndarray, P: dict) -> tuple:
     return sigmoid(z_o) * np.tanh(c), c
 
 
-# src/topics/architectures/lstms.py:778
+# src/topics/architectures/lstms.py:780
 def bias_for(n: float) -> float:
     """b with sigmoid(b)^n = 1/2."""
     keep = 0.5 ** (1 / n)
     return float(np.log(keep / (1 - keep)))
 
 
-# src/topics/architectures/lstms.py:799
+# src/topics/architectures/lstms.py:801
 def in_pieces(pieces: list[np.ndarray], P: dict) -> np.ndarray:
     """States (B, T, d) for pieces (B, t_k, d_in) of one text."""
     h = c = None
@@ -310,14 +310,14 @@ def in_pieces(pieces: list[np.ndarray], P: dict) -> np.ndarray:
     return np.concatenate(found, axis=1)
 
 
-# src/topics/architectures/lstms.py:830
+# src/topics/architectures/lstms.py:832
 def counter() -> dict:
     """W_x (2, 4), W_h (1, 4), b (4,) in the order i, f, g, o."""
     W_x = np.array([[0.0, 0.0, 20.0, 0.0], [0.0, 0.0, -20.0, 0.0]])
     return {"W_x": W_x, "W_h": np.zeros((1, 4)), "b": np.array([30.0, 30.0, 0.0, 30.0])}
 
 
-# src/topics/architectures/lstms.py:252
+# src/topics/architectures/lstms.py:253
 def test_lstm_is_torchs():
     rng = np.random.default_rng(3)
     for _ in range(25):
@@ -330,7 +330,7 @@ def test_lstm_is_torchs():
     assert np.array_equal(zeros[0], given[0]) and np.array_equal(zeros[1], given[1])
 
 
-# src/topics/architectures/lstms.py:264
+# src/topics/architectures/lstms.py:265
 def test_random_lstm():
     P = random_lstm(400, 100, 2.5, np.random.default_rng(4))
     assert 0.045 < P["W_x"].std() < 0.055 and 0.095 < P["W_h"].std() < 0.105
@@ -338,7 +338,7 @@ def test_random_lstm():
     assert np.allclose(sigmoid(np.array([-800.0, 0.0, 800.0])), [0, 0.5, 1])
 
 
-# src/topics/architectures/lstms.py:271
+# src/topics/architectures/lstms.py:272
 def test_survival():
     import torch
 
@@ -364,7 +364,7 @@ def test_survival():
         assert np.isclose(shares[-1], h0.grad.norm().item() / np.linalg.norm(top))
 
 
-# src/topics/architectures/lstms.py:499
+# src/topics/architectures/lstms.py:501
 def test_gru_is_torchs():
     import torch
 
@@ -396,7 +396,7 @@ def test_gru_is_torchs():
     assert not P["b"].any() and not P["b_h"].any()
 
 
-# src/topics/architectures/lstms.py:530
+# src/topics/architectures/lstms.py:532
 def test_tanh_network_is_torchs():
     import torch
 
@@ -422,7 +422,7 @@ def test_tanh_network_is_torchs():
         assert np.allclose(dP["b"], rnn.bias_ih_l0.grad.numpy(), atol=1e-11)
 
 
-# src/topics/architectures/lstms.py:555
+# src/topics/architectures/lstms.py:557
 def test_batches_starts_and_training():
     X, y = distracted_batch(6, 300, np.random.default_rng(7))
     ids = X.argmax(axis=2)
@@ -438,7 +438,7 @@ def test_batches_starts_and_training():
     assert recall_accuracy("LSTM, bias 3", 3, 0, steps=1) < 0.7
 
 
-# src/topics/architectures/lstms.py:701
+# src/topics/architectures/lstms.py:703
 def test_step_by_hand():
     z = np.array([np.log(4), 0.0, -np.log(2), 0.0])
     cell = {"W_x": np.zeros((1, 4)), "W_h": np.zeros((1, 4)), "b": z}
@@ -450,7 +450,7 @@ def test_step_by_hand():
     assert np.isclose(c, c_after(-1.0)) and np.isclose(slope, c_after(0.0) - c_after(-1.0))
 
 
-# src/topics/architectures/lstms.py:728
+# src/topics/architectures/lstms.py:730
 def test_torch_parameters():
     import torch
 
@@ -460,7 +460,7 @@ def test_torch_parameters():
     assert lstm_parameters(3, 5) == torch_parameters(3, 5, 1) - 20
 
 
-# src/topics/architectures/lstms.py:756
+# src/topics/architectures/lstms.py:758
 def test_coupled_step():
     rng = np.random.default_rng(10)
     for _ in range(10):
@@ -476,13 +476,13 @@ def test_coupled_step():
         assert np.allclose(got[0], want[0]) and np.allclose(got[1], want[1])
 
 
-# src/topics/architectures/lstms.py:787
+# src/topics/architectures/lstms.py:789
 def test_bias_for():
     for n in (1, 2, 50, 1000):
         assert np.isclose(sigmoid(np.array(bias_for(n))) ** n, 0.5)
 
 
-# src/topics/architectures/lstms.py:813
+# src/topics/architectures/lstms.py:815
 def test_in_pieces():
     rng = np.random.default_rng(11)
     P, X = random_lstm(3, 4, 1.0, rng), rng.normal(size=(2, 9, 3))
@@ -491,7 +491,7 @@ def test_in_pieces():
         assert np.allclose(in_pieces(np.split(X, cuts, axis=1), P), want, atol=1e-13)
 
 
-# src/topics/architectures/lstms.py:839
+# src/topics/architectures/lstms.py:841
 def test_counter():
     rng = np.random.default_rng(12)
     letters = rng.integers(2, size=(3, 400))

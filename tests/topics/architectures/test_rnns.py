@@ -1,4 +1,4 @@
-# Generated from src/topics/architectures/rnns.py: edit that file, then run doit. digest:445d53021c62cb80
+# Generated from src/topics/architectures/rnns.py: edit that file, then run doit. digest:0a02e799533bc760
 
 """Tests of architectures/rnns: Recurrent networks."""
 
@@ -205,26 +205,26 @@ def scan_parallel(a: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, int]:
     return u, rounds
 
 
-# src/topics/architectures/rnns.py:670
+# src/topics/architectures/rnns.py:671
 def two_steps() -> tuple[float, float, float]:
     """h_2 and its derivatives with respect to w and u."""
     return 3 + 2 * 0.5, 3 + 2 * 0.5, 2.0
 
 
-# src/topics/architectures/rnns.py:698
+# src/topics/architectures/rnns.py:699
 def half_life(rho: float) -> float:
     """Steps after which rho^n = 1/2, for 0 < rho < 1."""
     return float(np.log(0.5) / np.log(rho))
 
 
-# src/topics/architectures/rnns.py:718
+# src/topics/architectures/rnns.py:719
 def both_ways(X: np.ndarray, forward: dict, backward: dict) -> np.ndarray:
     """States (B, T, 2 d), forward first; X (B, T, d_in)."""
     return np.concatenate(
         [rnn_forward(X, forward), rnn_forward(X[:, ::-1], backward)[:, ::-1]], axis=2)
 
 
-# src/topics/architectures/rnns.py:753
+# src/topics/architectures/rnns.py:754
 def truncated(dH: np.ndarray, X: np.ndarray, P: dict, k: int) -> dict:
     """Gradients dP when no gradient crosses a multiple of k; dH, X over T steps."""
     total, h0 = {name: np.zeros_like(W) for name, W in P.items()}, None
@@ -237,7 +237,7 @@ def truncated(dH: np.ndarray, X: np.ndarray, P: dict, k: int) -> dict:
     return total
 
 
-# src/topics/architectures/rnns.py:793
+# src/topics/architectures/rnns.py:794
 def stacked(X: np.ndarray, low: dict, high: dict, dH: np.ndarray) -> tuple:
     """Top states, dX, d_low, d_high for two cells; dH as the top states."""
     H_low = rnn_forward(X, low)
@@ -247,7 +247,7 @@ def stacked(X: np.ndarray, low: dict, high: dict, dH: np.ndarray) -> tuple:
     return H_high, dX, d_low, d_high
 
 
-# src/topics/architectures/rnns.py:836
+# src/topics/architectures/rnns.py:837
 def linear_ratio(W_h: np.ndarray, n: int, top: np.ndarray) -> float:
     """Norm of the gradient n steps back over the norm of `top` (d,)."""
     dh = top
@@ -396,7 +396,7 @@ def test_cell_parameters():
         assert cell_parameters(d_in, d) == n - d  # PyTorch's second bias
 
 
-# src/topics/architectures/rnns.py:678
+# src/topics/architectures/rnns.py:679
 def test_two_steps():
     def h2(w, u):
         return 3 * w + 2 * w * u
@@ -406,13 +406,13 @@ def test_two_steps():
                              (h2(1, 0.5 + e) - h2(1, 0.5 - e)) / (2 * e)])
 
 
-# src/topics/architectures/rnns.py:706
+# src/topics/architectures/rnns.py:707
 def test_half_life():
     for rho in (0.1, 0.5, 0.9, 0.999):
         assert np.isclose(rho ** half_life(rho), 0.5)
 
 
-# src/topics/architectures/rnns.py:727
+# src/topics/architectures/rnns.py:728
 def test_both_ways():
     import torch
 
@@ -431,7 +431,7 @@ def test_both_ways():
         assert np.allclose(both_ways(X, *cells), want, atol=1e-13)
 
 
-# src/topics/architectures/rnns.py:768
+# src/topics/architectures/rnns.py:769
 def test_truncated():
     import torch
 
@@ -450,7 +450,7 @@ def test_truncated():
             assert np.allclose(got[name], T[name].grad.numpy(), atol=1e-12)
 
 
-# src/topics/architectures/rnns.py:805
+# src/topics/architectures/rnns.py:806
 def test_stacked():
     import torch
 
@@ -474,7 +474,7 @@ def test_stacked():
         assert np.allclose(grads["W_x"], getattr(rnn, f"weight_ih_l{i}").grad.numpy().T)
 
 
-# src/topics/architectures/rnns.py:847
+# src/topics/architectures/rnns.py:848
 def test_linear_ratio():
     rng = np.random.default_rng(18)
     top = rng.normal(size=6)
