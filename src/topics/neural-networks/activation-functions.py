@@ -981,7 +981,7 @@ print(f"trained with  GELU, accuracy {accuracy(gelu_net, X_test, y_test, gelu):.
 # %% tags=["test", "experiment"]
 def test_claims_of_experiment_and_failures():
     sig, tan, rel, gel, sil = final.mean(axis=1)
-    assert tan > sil > gel > sig > rel and sig > 0.85
+    assert tan > max(sil, gel) and min(sil, gel) > sig > rel and sig > 0.85
     assert [RATES[j] for j in chosen] == [0.3, 0.3, 0.03, 0.1, 0.1]
     at_rate_1 = scores[:, -1, :, 0].mean(axis=1)
     assert at_rate_1[0] > 0.6 and at_rate_1[1:].max() < 0.2

@@ -909,8 +909,12 @@ for lr in (0.2, 1.0, 3.0, 10.0):
         silent = (forward(net, X_train)[1] == 0).all(axis=0).mean()
         runs.append((silent, accuracy(net, X_test, y_test)))
     dead[lr] = np.mean(runs, axis=0)
-    print(f"rate {lr:4.1f}: {dead[lr][0]:4.0%} of the units silent on every image, "
-          f"test {dead[lr][1]:.3f}")
+    if lr < 10:
+        print(f"rate {lr:4.1f}: {dead[lr][0]:4.0%} of the units silent on every image, "
+              f"test {dead[lr][1]:.3f}")
+# Beyond the cliff runs are chaotic: a last bit decides, and it differs by processor.
+assert dead[10.0][0] > 0.4 and dead[10.0][1] < 0.92
+print("rate 10.0: over 40% of the units silent on every image, test below 0.92")
 
 # %% [markdown]
 # **Symptom:** a hidden layer mostly of zeros, and beyond some learning rate, accuracy that collapses.

@@ -1,4 +1,4 @@
-# Generated from src/topics/architectures/sequence-to-sequence.py: edit that file, then run doit. digest:b79699fc82d74c4b
+# Generated from src/topics/architectures/sequence-to-sequence.py: edit that file, then run doit. digest:5512f9fbff78b175
 
 """Tests of architectures/sequence-to-sequence: Sequence to sequence."""
 
@@ -9,15 +9,15 @@ from torch import nn
 from torch.nn import functional as F
 
 
-# src/topics/architectures/sequence-to-sequence.py:47
+# src/topics/architectures/sequence-to-sequence.py:48
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-# src/topics/architectures/sequence-to-sequence.py:48
+# src/topics/architectures/sequence-to-sequence.py:49
 PAD, END = 0, 1  # END also starts the decoder
 
 
-# src/topics/architectures/sequence-to-sequence.py:51
+# src/topics/architectures/sequence-to-sequence.py:52
 def pronunciations() -> list[tuple[str, list[str]]]:
     """Words of 3 to 12 letters with their first pronunciation, stress left out."""
     found = [(word, [p.rstrip("012") for p in spoken[0]])
@@ -26,7 +26,7 @@ def pronunciations() -> list[tuple[str, list[str]]]:
     return [(word, spoken) for word, spoken in found if len(spoken) <= 12]
 
 
-# src/topics/architectures/sequence-to-sequence.py:59
+# src/topics/architectures/sequence-to-sequence.py:60
 def to_ids(pairs: list, phonemes: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Letters (n, 12) from 1, phonemes (n, 13) from 2 and then END; the rest PAD."""
     X, Y = np.zeros((len(pairs), 12), dtype=int), np.zeros((len(pairs), 13), dtype=int)
@@ -37,7 +37,7 @@ def to_ids(pairs: list, phonemes: list[str]) -> tuple[np.ndarray, np.ndarray]:
     return X, Y
 
 
-# src/topics/architectures/sequence-to-sequence.py:124
+# src/topics/architectures/sequence-to-sequence.py:128
 def beam_search(log_probs, K: int, width: int, T: int, end: int | None = None,
                 alpha: float = 0.0) -> tuple[list[int], float]:
     """The best sequence found, and its log-probability divided by length**alpha.
@@ -62,7 +62,7 @@ def beam_search(log_probs, K: int, width: int, T: int, end: int | None = None,
     return beam, float(score)
 
 
-# src/topics/architectures/sequence-to-sequence.py:168
+# src/topics/architectures/sequence-to-sequence.py:173
 def random_tree(rng, K, T):
     """A random model with other probabilities after every beginning."""
     tables = {}
@@ -80,7 +80,7 @@ def random_tree(rng, K, T):
     return log_probs
 
 
-# src/topics/architectures/sequence-to-sequence.py:185
+# src/topics/architectures/sequence-to-sequence.py:190
 def check_exhaustive(log_probs, K, T, end, alpha):
     """Score every sequence one by one."""
     best = (-np.inf, None)
@@ -95,7 +95,7 @@ def check_exhaustive(log_probs, K, T, end, alpha):
     return best[1], best[0]
 
 
-# src/topics/architectures/sequence-to-sequence.py:273
+# src/topics/architectures/sequence-to-sequence.py:280
 class Seq2Seq(nn.Module):
     """A GRU encoder and a GRU decoder, with additive attention or without."""
 
@@ -133,7 +133,7 @@ class Seq2Seq(nn.Module):
         return self.out(S)
 
 
-# src/topics/architectures/sequence-to-sequence.py:310
+# src/topics/architectures/sequence-to-sequence.py:317
 def fit(model: Seq2Seq, X: torch.Tensor, Y: torch.Tensor, seed: int, steps: int = 200,
         lr: float = 1e-2, B: int = 96) -> Seq2Seq:
     """Train with teacher forcing, Adam, and a rate that falls to zero."""
@@ -152,7 +152,7 @@ def fit(model: Seq2Seq, X: torch.Tensor, Y: torch.Tensor, seed: int, steps: int 
     return model.eval()
 
 
-# src/topics/architectures/sequence-to-sequence.py:328
+# src/topics/architectures/sequence-to-sequence.py:335
 @torch.no_grad()
 def greedy(model: Seq2Seq, x: torch.Tensor, T: int = 13) -> torch.Tensor:
     """The decoder's own sequences (B, T), each fed back, PAD after END."""
@@ -166,7 +166,7 @@ def greedy(model: Seq2Seq, x: torch.Tensor, T: int = 13) -> torch.Tensor:
     return y
 
 
-# src/topics/architectures/sequence-to-sequence.py:459
+# src/topics/architectures/sequence-to-sequence.py:469
 def edit_distance(a: list, b: list) -> int:
     """Insertions, deletions and substitutions from a to b, at least."""
     row = list(range(len(b) + 1))  # from nothing to b[:j]
@@ -178,25 +178,25 @@ def edit_distance(a: list, b: list) -> int:
     return row[-1]
 
 
-# src/topics/architectures/sequence-to-sequence.py:501
+# src/topics/architectures/sequence-to-sequence.py:511
 def random_model(attention, seed=0):
     torch.manual_seed(seed)
     return Seq2Seq(6, d=5, d_e=3, d_a=4, attention=attention).double().eval()
 
 
-# src/topics/architectures/sequence-to-sequence.py:695
+# src/topics/architectures/sequence-to-sequence.py:707
 def two_probabilities() -> tuple[float, float]:
     """Probability of the greedy and of the best sequence."""
     return 0.55 * 0.5, 0.45 * 0.9
 
 
-# src/topics/architectures/sequence-to-sequence.py:720
+# src/topics/architectures/sequence-to-sequence.py:732
 def safe_width(K: int, T: int) -> int:
     """The smallest width that always finds the best of K**T sequences."""
     return K ** (T - 1)
 
 
-# src/topics/architectures/sequence-to-sequence.py:747
+# src/topics/architectures/sequence-to-sequence.py:759
 def reverse_source(x: np.ndarray) -> np.ndarray:
     """Each row of x (B, T) reversed up to its padding, which is 0."""
     out = np.zeros_like(x)
@@ -206,13 +206,13 @@ def reverse_source(x: np.ndarray) -> np.ndarray:
     return out
 
 
-# src/topics/architectures/sequence-to-sequence.py:771
+# src/topics/architectures/sequence-to-sequence.py:783
 def mix(true: np.ndarray, own: np.ndarray, p: float, rng: np.random.Generator) -> np.ndarray:
     """Symbols (B, T): own where a uniform number is below p."""
     return np.where(rng.random(true.shape) < p, own, true)
 
 
-# src/topics/architectures/sequence-to-sequence.py:793
+# src/topics/architectures/sequence-to-sequence.py:805
 def sequence_log_prob(logits: np.ndarray, y: np.ndarray, pad: int = 0) -> np.ndarray:
     """log p(y | x) of each row; logits (B, T, K), y (B, T)."""
     s = logits - logits.max(axis=-1, keepdims=True)
@@ -221,13 +221,13 @@ def sequence_log_prob(logits: np.ndarray, y: np.ndarray, pad: int = 0) -> np.nda
     return (chosen * (y != pad)).sum(axis=1)
 
 
-# src/topics/architectures/sequence-to-sequence.py:821
+# src/topics/architectures/sequence-to-sequence.py:833
 def empty_wins(q: float, K: int) -> tuple[bool, float]:
     """Whether the empty sequence beats every sequence of one symbol; mean length."""
     return bool(q > (1 - q) / K * q), (1 - q) / q
 
 
-# src/topics/architectures/sequence-to-sequence.py:199
+# src/topics/architectures/sequence-to-sequence.py:204
 def test_wide_beam_is_exhaustive():
     rng = np.random.default_rng(1)
     for case in range(30):
@@ -244,7 +244,7 @@ def test_wide_beam_is_exhaustive():
         assert beam_search(model, K, 1, T, end)[0] == greedy
 
 
-# src/topics/architectures/sequence-to-sequence.py:215
+# src/topics/architectures/sequence-to-sequence.py:220
 def test_beam_is_hugging_faces():
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -268,7 +268,7 @@ def test_beam_is_hugging_faces():
         assert beam_search(log_probs, K, width, T)[0] == want
 
 
-# src/topics/architectures/sequence-to-sequence.py:238
+# src/topics/architectures/sequence-to-sequence.py:243
 def test_pairs_and_ids():
     pairs = pronunciations()
     assert len(pairs) > 100_000 and ("through", ["TH", "R", "UW"]) in pairs
@@ -280,7 +280,7 @@ def test_pairs_and_ids():
     assert X[0].tolist() == [1, 2, 3] + [0] * 9 and Y[0].tolist() == [3, 2, 1] + [0] * 10
 
 
-# src/topics/architectures/sequence-to-sequence.py:506
+# src/topics/architectures/sequence-to-sequence.py:516
 def test_attention_by_hand():
     rng = np.random.default_rng(2)
     for seed in range(20):
@@ -300,7 +300,7 @@ def test_attention_by_hand():
                 assert np.allclose(alpha[b, t], e / e.sum(), atol=1e-12)
 
 
-# src/topics/architectures/sequence-to-sequence.py:525
+# src/topics/architectures/sequence-to-sequence.py:535
 def test_padding_and_causality():
     rng = np.random.default_rng(3)
     for attention in (False, True):
@@ -317,7 +317,7 @@ def test_padding_and_causality():
                 assert not moved[: t + 1].any() and moved[t + 1 :].all()
 
 
-# src/topics/architectures/sequence-to-sequence.py:541
+# src/topics/architectures/sequence-to-sequence.py:551
 def test_greedy_is_beam_of_one():
     rng = np.random.default_rng(4)
     for seed in range(6):
@@ -336,7 +336,7 @@ def test_greedy_is_beam_of_one():
             assert row == want + [PAD] * (6 - len(want))
 
 
-# src/topics/architectures/sequence-to-sequence.py:559
+# src/topics/architectures/sequence-to-sequence.py:569
 def test_fit_learns():
     torch.manual_seed(0)
     rng = np.random.default_rng(5)
@@ -347,7 +347,7 @@ def test_fit_learns():
         assert (model(X, Y).argmax(dim=-1) == Y).float().mean() > 0.95
 
 
-# src/topics/architectures/sequence-to-sequence.py:569
+# src/topics/architectures/sequence-to-sequence.py:579
 def test_edit_distance():
     def slow(a, b):
         if not a or not b:
@@ -361,7 +361,7 @@ def test_edit_distance():
         assert edit_distance(a, b) == slow(a, b)
 
 
-# src/topics/architectures/sequence-to-sequence.py:703
+# src/topics/architectures/sequence-to-sequence.py:715
 def test_two_probabilities():
     def model(beams):
         if beams.shape[1] == 0:
@@ -372,7 +372,7 @@ def test_two_probabilities():
     assert np.allclose(got, [np.exp(beam_search(model, 2, w, 2)[1]) for w in (1, 2)])
 
 
-# src/topics/architectures/sequence-to-sequence.py:728
+# src/topics/architectures/sequence-to-sequence.py:740
 def test_safe_width():
     rng = np.random.default_rng(7)
     assert safe_width(5, 1) == 1 and safe_width(2, 4) == 8
@@ -382,13 +382,13 @@ def test_safe_width():
         assert beam_search(model, 3, safe_width(3, 3), 3)[0] == want[0]
 
 
-# src/topics/architectures/sequence-to-sequence.py:759
+# src/topics/architectures/sequence-to-sequence.py:771
 def test_reverse_source():
     x = np.array([[1, 2, 3, 0], [4, 0, 0, 0], [5, 6, 7, 8]])
     assert reverse_source(x).tolist() == [[3, 2, 1, 0], [4, 0, 0, 0], [8, 7, 6, 5]]
 
 
-# src/topics/architectures/sequence-to-sequence.py:779
+# src/topics/architectures/sequence-to-sequence.py:791
 def test_mix():
     rng = np.random.default_rng(8)
     true, own = np.zeros((100, 50)), np.ones((100, 50))
@@ -396,7 +396,7 @@ def test_mix():
     assert 0.27 < mix(true, own, 0.3, rng).mean() < 0.33
 
 
-# src/topics/architectures/sequence-to-sequence.py:804
+# src/topics/architectures/sequence-to-sequence.py:816
 def test_sequence_log_prob():
     rng = np.random.default_rng(9)
     logits, y = 3 * rng.normal(size=(4, 5, 6)), rng.integers(1, 6, size=(4, 5))
@@ -406,7 +406,7 @@ def test_sequence_log_prob():
     assert np.allclose(sequence_log_prob(logits, y), want.numpy())
 
 
-# src/topics/architectures/sequence-to-sequence.py:829
+# src/topics/architectures/sequence-to-sequence.py:841
 def test_empty_wins():
     rng = np.random.default_rng(10)
     for q, K in ((0.1, 20), (0.01, 2), (0.5, 1)):

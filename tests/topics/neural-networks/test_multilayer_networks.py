@@ -1,4 +1,4 @@
-# Generated from src/topics/neural-networks/multilayer-networks.py: edit that file, then run doit. digest:12f7022ae8aab52f
+# Generated from src/topics/neural-networks/multilayer-networks.py: edit that file, then run doit. digest:db94963cbc6920c5
 
 """Tests of neural-networks/multilayer-networks: Multilayer networks."""
 
@@ -157,7 +157,7 @@ def additivity_gap(f, X: np.ndarray) -> float:
     return float(np.abs(gap).max() / np.abs(f(X)).max())
 
 
-# src/topics/neural-networks/multilayer-networks.py:986
+# src/topics/neural-networks/multilayer-networks.py:990
 def rescale_unit(params: list, j: int, c: float) -> list:
     """An equal two-layer ReLU network with hidden unit j scaled by c > 0."""
     (W1, b1), (W2, b2) = [(W.copy(), b.copy()) for W, b in params]
@@ -165,14 +165,14 @@ def rescale_unit(params: list, j: int, c: float) -> list:
     return [(W1, b1), (W2, b2)]
 
 
-# src/topics/neural-networks/multilayer-networks.py:1020
+# src/topics/neural-networks/multilayer-networks.py:1024
 def max_net() -> list:
     """[(W1, b1), (W2, b2)] with three hidden units and f(x) = max(x1, x2)."""
     W1 = np.array([[1.0, 0.0, 0.0], [-1.0, 1.0, -1.0]])
     return [(W1, np.zeros(3)), (np.array([[1.0], [1.0], [-1.0]]), np.zeros(1))]
 
 
-# src/topics/neural-networks/multilayer-networks.py:1043
+# src/topics/neural-networks/multilayer-networks.py:1047
 def memorise(X: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> list:
     """Network [d, n - 1, 1] with f(X[i]) = y[i], for X (n, d), y (n,)."""
     direction = rng.normal(size=(X.shape[1], 1))
@@ -182,14 +182,14 @@ def memorise(X: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> list:
     return [(direction @ W1, b1), last]
 
 
-# src/topics/neural-networks/multilayer-networks.py:1083
+# src/topics/neural-networks/multilayer-networks.py:1087
 def parity_net(n: int) -> list:
     """Network [n, n, 1] that returns 1 for an odd number of ones and 0 for an even."""
     (W1, b1), last = interpolator(np.arange(n + 1.0), np.arange(n + 1.0) % 2)
     return [(np.ones((n, 1)) @ W1, b1), last]  # the interpolated input is the sum
 
 
-# src/topics/neural-networks/multilayer-networks.py:1117
+# src/topics/neural-networks/multilayer-networks.py:1121
 def gain_for(phi) -> float:
     """1 / E[phi(z)^2] for standard normal z, by summing over a fine grid."""
     z = np.linspace(-12, 12, 240_001)
@@ -384,7 +384,7 @@ def test_sgd_draws_a_new_order_in_each_pass():
         assert np.allclose(W, W_want) and np.allclose(b, b_want)
 
 
-# src/topics/neural-networks/multilayer-networks.py:948
+# src/topics/neural-networks/multilayer-networks.py:952
 def test_failures_repeat_on_other_data():
     rng = np.random.default_rng(10)
     X = rng.normal(size=(200, 3))
@@ -401,7 +401,7 @@ def test_failures_repeat_on_other_data():
     assert additivity_gap(lambda X: forward(net, X)[-1], X) > 1e-3
 
 
-# src/topics/neural-networks/multilayer-networks.py:996
+# src/topics/neural-networks/multilayer-networks.py:1000
 def test_rescale_unit():
     rng = np.random.default_rng(11)
     for _ in range(20):
@@ -414,14 +414,14 @@ def test_rescale_unit():
         assert np.allclose(forward(other, X)[1][:, j], c * forward(params, X)[1][:, j])
 
 
-# src/topics/neural-networks/multilayer-networks.py:1029
+# src/topics/neural-networks/multilayer-networks.py:1033
 def test_max_net():
     X = np.random.default_rng(12).normal(size=(200, 2)) * 10
     assert max_net()[0][0].shape == (2, 3)
     assert np.allclose(forward(max_net(), X)[-1][:, 0], X.max(axis=1), atol=1e-12)
 
 
-# src/topics/neural-networks/multilayer-networks.py:1055
+# src/topics/neural-networks/multilayer-networks.py:1059
 def test_memorise():
     rng = np.random.default_rng(13)
     for _ in range(20):
@@ -437,7 +437,7 @@ def test_memorise():
     assert (new == y[200:]).mean() < 0.65
 
 
-# src/topics/neural-networks/multilayer-networks.py:1092
+# src/topics/neural-networks/multilayer-networks.py:1096
 def test_parity_net():
     for n in range(1, 9):
         bits = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
@@ -450,7 +450,7 @@ def test_parity_net():
     assert np.allclose(forward(deep, bits)[-1][:, 0], bits.sum(axis=1) % 2)
 
 
-# src/topics/neural-networks/multilayer-networks.py:1127
+# src/topics/neural-networks/multilayer-networks.py:1131
 def test_gain_for():
     assert abs(gain_for(relu) - nn.init.calculate_gain("relu") ** 2) < 1e-6
     assert abs(gain_for(np.abs) - 1) < 1e-6
