@@ -198,6 +198,7 @@ def noticed(mutants: list[Mutant]) -> list[bool]:
 def _run_and_exit(file: Path) -> None:
     """In the child: run the tests, silently, within the limit of processor time."""
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.alarm(10 * SECONDS)  # a mutant that waits for ever uses no processor
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(null, stream)
