@@ -1,30 +1,32 @@
-# Generated from src/topics/architectures/lstms.py: edit that file, then run doit. digest:6ef3bfa7e901bb02
+# Generated from src/topics/architectures/lstms.py: edit that file, then run doit. digest:a49093135cd91114
 
 """Tests of architectures/lstms: LSTMs."""
 
 import numpy as np
 
 
-# src/topics/architectures/lstms.py:44
+# src/topics/architectures/lstms.py:48
 def sigmoid(z: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-z)), without overflow."""
     return 0.5 * (1 + np.tanh(z / 2))
 
 
-# src/topics/architectures/lstms.py:49
+# src/topics/architectures/lstms.py:53
 def lstm_step(
     x: np.ndarray, h: np.ndarray, c: np.ndarray, P: dict
 ) -> tuple[np.ndarray, np.ndarray, tuple]:
-    """One step from x (B, d_in), h and c (B, d): new h, new c, and the gates i, f, g, o."""
+    """One step from x (B, d_in), h and c (B, d): new h and c, and i, f, g, o."""
     z = x @ P["W_x"] + h @ P["W_h"] + P["b"]
-    z_i, z_f, z_g, z_o = np.split(z, 4, axis=1)
+    z_i, z_f, z_g, z_o = np.split(z, 4, axis=-1)
     i, f, g, o = sigmoid(z_i), sigmoid(z_f), np.tanh(z_g), sigmoid(z_o)
     c = f * c + i * g
     return o * np.tanh(c), c, (i, f, g, o)
 
 
-# src/topics/architectures/lstms.py:60
-def random_lstm(d_in: int, d: int, forget_bias: float, rng: np.random.Generator) -> dict:
+# src/topics/architectures/lstms.py:64
+def random_lstm(
+    d_in: int, d: int, forget_bias: float, rng: np.random.Generator
+) -> dict:
     """Random weights; the biases of the forget gates are all `forget_bias`."""
     b = np.zeros(4 * d)
     b[d : 2 * d] = forget_bias
@@ -32,8 +34,10 @@ def random_lstm(d_in: int, d: int, forget_bias: float, rng: np.random.Generator)
             "W_h": rng.normal(size=(d, 4 * d)) / np.sqrt(d), "b": b}
 
 
-# src/topics/architectures/lstms.py:68
-def survival(forget_bias: float, T: int, rng: np.random.Generator, d: int = 64) -> np.ndarray:
+# src/topics/architectures/lstms.py:74
+def survival(
+    forget_bias: float, T: int, rng: np.random.Generator, d: int = 64
+) -> np.ndarray:
     """Share of a gradient in the cell left after 1, ..., T steps along c alone."""
     P, h, c = random_lstm(4, d, forget_bias, rng), np.zeros((1, d)), np.zeros((1, d))
     left, shares = np.ones((1, d)), []
@@ -44,7 +48,7 @@ def survival(forget_bias: float, T: int, rng: np.random.Generator, d: int = 64) 
     return np.array(shares)
 
 
-# src/topics/architectures/lstms.py:79
+# src/topics/architectures/lstms.py:87
 def plain_survival(T: int, rng: np.random.Generator, d: int = 64) -> np.ndarray:
     """The same for a tanh network, whose gradient must pass the matrix."""
     W_x, W_h = rng.normal(size=(4, d)) / 2, rng.normal(size=(d, d)) / np.sqrt(d)
@@ -59,44 +63,87 @@ def plain_survival(T: int, rng: np.random.Generator, d: int = 64) -> np.ndarray:
     return np.array(shares)
 
 
-# src/topics/architectures/lstms.py:163
-def lstm_forward(X: np.ndarray, P: dict, h0=None, c0=None) -> tuple[np.ndarray, np.ndarray, list]:
-    """States H and cells C (B, T, d) for X (B, T, d_in), and a trace for going back."""
-    B, T, d = *X.shape[:2], len(P["b"]) // 4
-    h = np.zeros((B, d)) if h0 is None else h0
-    c = np.zeros((B, d)) if c0 is None else c0
-    H, C, trace = np.empty((B, T, d)), np.empty((B, T, d)), []
+# src/topics/architectures/lstms.py:174
+def lstm_forward(
+    X: np.ndarray, P: dict, h0=None, c0=None
+) -> tuple[np.ndarray, np.ndarray, list]:
+    """States H and cells C (..., T, d) for X (..., T, d_in); a trace to go back."""
+    (*batch, T, _), d = X.shape, P["W_h"].shape[-2]
+    h = np.zeros((*batch, d), X.dtype) if h0 is None else h0
+    c = np.zeros((*batch, d), X.dtype) if c0 is None else c0
+    H, C = np.empty((*batch, T, d), X.dtype), np.empty((*batch, T, d), X.dtype)
+    trace = []
     for t in range(T):
         before = h, c
-        h, c, gates = lstm_step(X[:, t], h, c, P)
-        H[:, t], C[:, t] = h, c
+        h, c, gates = lstm_step(X[..., t, :], h, c, P)
+        H[..., t, :], C[..., t, :] = h, c
         trace.append((*before, *gates))
     return H, C, trace
 
 
-# src/topics/architectures/lstms.py:177
+# src/topics/architectures/lstms.py:191
 def lstm_backward(
     dH: np.ndarray, X: np.ndarray, C: np.ndarray, trace: list, P: dict
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
-    """From dH (B, T, d), what each state receives directly: dX, dh0, dc0, dP."""
+    """From dH (..., T, d), what each state receives directly: dX, dh0, dc0, dP."""
     dX, dP = np.empty_like(X), {name: np.zeros_like(W) for name, W in P.items()}
-    dh, dc = np.zeros_like(dH[:, 0]), np.zeros_like(dH[:, 0])
-    for t in reversed(range(X.shape[1])):
+    dh, dc = np.zeros_like(dH[..., 0, :]), np.zeros_like(dH[..., 0, :])
+    for t in reversed(range(X.shape[-2])):
         h, c, i, f, g, o = trace[t]  # h, c before the step
-        bent = np.tanh(C[:, t])
-        dh = dh + dH[:, t]
-        dc = dc + dh * o * (1 - bent**2)
+        shown = np.tanh(C[..., t, :])
+        dh = dh + dH[..., t, :]
+        dc = dc + dh * o * (1 - shown**2)
         dz = np.concatenate([dc * g * i * (1 - i), dc * c * f * (1 - f),
-                             dc * i * (1 - g**2), dh * bent * o * (1 - o)], axis=1)
-        dP["W_x"] += X[:, t].T @ dz
-        dP["W_h"] += h.T @ dz
-        dP["b"] += dz.sum(axis=0)
-        dX[:, t] = dz @ P["W_x"].T
-        dh, dc = dz @ P["W_h"].T, dc * f  # one step back, on two ways
+                             dc * i * (1 - g**2), dh * shown * o * (1 - o)], axis=-1)
+        dP["W_x"] += X[..., t, :].mT @ dz
+        dP["W_h"] += h.mT @ dz
+        dP["b"] += dz.sum(axis=-2).reshape(P["b"].shape)
+        dX[..., t, :] = dz @ P["W_x"].mT
+        dh, dc = dz @ P["W_h"].mT, dc * f  # one step back, on two ways
     return dX, dh, dc, dP
 
 
-# src/topics/architectures/lstms.py:214
+# src/topics/architectures/lstms.py:233
+def whole_survival(
+    forget_bias: float, steps: list[int], rng: np.random.Generator, d: int = 64
+) -> np.ndarray:
+    """Share of a gradient in the last h that reaches (h, c) so many steps back."""
+    P, X = random_lstm(4, d, forget_bias, rng), rng.normal(size=(1, max(steps), 4))
+    H, C, trace = lstm_forward(X, P)
+    dH = np.zeros_like(H)
+    dH[:, -1] = rng.normal(size=d)
+    shares = []
+    for k in steps:
+        _, dh, dc, _ = lstm_backward(dH[:, -k:], X[:, -k:], C[:, -k:], trace[-k:], P)
+        shares.append(np.sqrt((dh**2).sum() + (dc**2).sum()) / np.linalg.norm(dH))
+    return np.array(shares)
+
+
+# src/topics/architectures/lstms.py:287
+def check_whole_survival(seed):
+    """Shares on all paths, against PyTorch's gradients."""
+    import torch
+
+    rng = np.random.default_rng(seed)
+    d, steps = 2 + seed % 5, sorted(1 + rng.permutation(7)[:3])
+    shares = whole_survival(1.0, steps, np.random.default_rng(seed), d)
+    rng = np.random.default_rng(seed)
+    P, X = random_lstm(4, d, 1.0, rng), rng.normal(size=(1, max(steps), 4))
+    top = torch.from_numpy(rng.normal(size=d))
+    P, X = {name: torch.from_numpy(W) for name, W in P.items()}, torch.from_numpy(X)
+    for k, share in zip(steps, shares):
+        h, c = (torch.zeros(1, d, dtype=torch.float64) for _ in range(2))
+        for t in range(max(steps)):
+            if t == max(steps) - k:
+                h, c = first = h.requires_grad_(), c.requires_grad_()
+            i, f, g, o = (X[:, t] @ P["W_x"] + h @ P["W_h"] + P["b"]).split(d, dim=1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+        grads = torch.autograd.grad(h, first, top[None])
+        assert np.isclose(share, torch.cat(grads).norm() / top.norm())
+
+
+# src/topics/architectures/lstms.py:310
 def random_problem(rng, random_cell):
     """A cell, inputs, first states and gradients from above, all sizes different."""
     B, T, d_in, d = rng.permutation(np.arange(1, 8))[:4]
@@ -107,12 +154,12 @@ def random_problem(rng, random_cell):
             rng.normal(size=(B, d)), rng.normal(size=(B, T, d)))
 
 
-# src/topics/architectures/lstms.py:224
+# src/topics/architectures/lstms.py:320
 def random_biased(d_in, d, rng):
     return random_lstm(d_in, d, 0.5, rng)
 
 
-# src/topics/architectures/lstms.py:228
+# src/topics/architectures/lstms.py:324
 def check_lstm(P, X, h0, c0, dH):
     """Forward and backward against torch.nn.LSTM, whose weights are transposed."""
     import torch
@@ -138,7 +185,7 @@ def check_lstm(P, X, h0, c0, dH):
         assert np.allclose(ours, theirs.numpy(), atol=1e-11)
 
 
-# src/topics/architectures/lstms.py:318
+# src/topics/architectures/lstms.py:491
 def gru_forward(X: np.ndarray, P: dict, h0=None) -> tuple[np.ndarray, list]:
     """States (B, T, d) and a trace. P: W_x (d_in, 3d), W_h (d, 3d), b and b_h (3d,)."""
     B, T, d = *X.shape[:2], len(P["b"]) // 3
@@ -155,7 +202,7 @@ def gru_forward(X: np.ndarray, P: dict, h0=None) -> tuple[np.ndarray, list]:
     return H, trace
 
 
-# src/topics/architectures/lstms.py:334
+# src/topics/architectures/lstms.py:507
 def gru_backward(
     dH: np.ndarray, X: np.ndarray, trace: list, P: dict
 ) -> tuple[np.ndarray, np.ndarray, dict]:
@@ -179,7 +226,7 @@ def gru_backward(
     return dX, dh, dP
 
 
-# src/topics/architectures/lstms.py:357
+# src/topics/architectures/lstms.py:530
 def random_gru(d_in: int, d: int, rng: np.random.Generator) -> dict:
     """Random weights of a GRU."""
     return {"W_x": rng.normal(size=(d_in, 3 * d)) / np.sqrt(d_in),
@@ -187,102 +234,118 @@ def random_gru(d_in: int, d: int, rng: np.random.Generator) -> dict:
             "b": np.zeros(3 * d), "b_h": np.zeros(3 * d)}
 
 
-# src/topics/architectures/lstms.py:392
-def distracted_batch(n: int, B: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """One-hot inputs (B, n + 1, 8), first symbol 0 to 3, then n of 4 to 7; targets (B,)."""
+# src/topics/architectures/lstms.py:578
+def orthogonal(d: int, rng: np.random.Generator) -> np.ndarray:
+    """A random orthogonal matrix (d, d)."""
+    Q, R = np.linalg.qr(rng.normal(size=(d, d)))
+    return Q * np.sign(np.diag(R))
+
+
+# src/topics/architectures/lstms.py:584
+def distracted_batch(
+    n: int, B: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """One-hot inputs (B, n + 1, 8), a symbol 0 to 3, then n of 4 to 7; targets (B,)."""
     ids = rng.integers(4, 8, size=(B, n + 1))
     ids[:, 0] = rng.integers(4, size=B)
-    return np.eye(8)[ids], ids[:, 0]
+    return np.eye(8, dtype=np.float32)[ids], ids[:, 0]
 
 
-# src/topics/architectures/lstms.py:399
+# src/topics/architectures/lstms.py:593
 def tanh_forward(X: np.ndarray, P: dict) -> np.ndarray:
-    """States (B, T, d) of a plain recurrent network."""
-    h, H = np.zeros((len(X), len(P["b"]))), np.empty((*X.shape[:2], len(P["b"])))
-    for t in range(X.shape[1]):
-        H[:, t] = h = np.tanh(X[:, t] @ P["W_x"] + h @ P["W_h"] + P["b"])
+    """States (..., T, d) of a plain recurrent network."""
+    d = P["W_h"].shape[-1]
+    h, H = np.zeros((*X.shape[:-2], d), X.dtype), np.empty((*X.shape[:-1], d), X.dtype)
+    for t in range(X.shape[-2]):
+        H[..., t, :] = h = np.tanh(X[..., t, :] @ P["W_x"] + h @ P["W_h"] + P["b"])
     return H
 
 
-# src/topics/architectures/lstms.py:407
+# src/topics/architectures/lstms.py:602
 def tanh_backward(dH: np.ndarray, X: np.ndarray, H: np.ndarray, P: dict) -> dict:
-    """Gradients of the parameters, from dH (B, T, d)."""
+    """Gradients of the parameters, from dH (..., T, d)."""
     dP, dh = {name: np.zeros_like(W) for name, W in P.items()}, 0.0
-    for t in reversed(range(X.shape[1])):
-        dz = (dH[:, t] + dh) * (1 - H[:, t] ** 2)
-        dP["W_x"] += X[:, t].T @ dz
-        dP["W_h"] += (H[:, t - 1] if t else np.zeros_like(dz)).T @ dz
-        dP["b"] += dz.sum(axis=0)
-        dh = dz @ P["W_h"].T
+    for t in reversed(range(X.shape[-2])):
+        dz = (dH[..., t, :] + dh) * (1 - H[..., t, :] ** 2)
+        dP["W_x"] += X[..., t, :].mT @ dz
+        dP["W_h"] += (H[..., t - 1, :] if t else np.zeros_like(dz)).mT @ dz
+        dP["b"] += dz.sum(axis=-2).reshape(P["b"].shape)
+        dh = dz @ P["W_h"].mT
     return dP
 
 
-# src/topics/architectures/lstms.py:419
+# src/topics/architectures/lstms.py:614
 def start(kind: str, rng: np.random.Generator) -> dict:
-    """Parameters of a network: its cell, and the output W_o."""
-    if kind.startswith("tanh"):
-        Q, _ = np.linalg.qr(rng.normal(size=(32, 32)))
-        P = {"W_x": rng.normal(size=(8, 32)) / np.sqrt(8), "W_h": Q, "b": np.zeros(32)}
+    """Parameters of a network: its cell with orthogonal W_h, and the output W_o."""
+    if kind == "tanh":
+        P = {"W_x": rng.normal(size=(8, 35)) / np.sqrt(8), "W_h": orthogonal(35, rng),
+             "b": np.zeros(35)}
     else:
         P = random_lstm(8, 16, float(kind.split()[-1]), rng)
+        P["W_h"] = np.concatenate([orthogonal(16, rng) for _ in range(4)], axis=1)
     return P | {"W_o": rng.normal(size=(len(P["W_h"]), 4)) / np.sqrt(len(P["W_h"]))}
 
 
-# src/topics/architectures/lstms.py:429
-def recall_accuracy(kind: str, n: int, seed: int, steps: int = 250) -> float:
-    """Accuracy on 500 new sequences after training."""
-    rng = np.random.default_rng(seed)
-    P = start(kind, rng)
-    lr = 0.003 if kind.endswith("slow") else 0.01
+# src/topics/architectures/lstms.py:625
+def adam_step(P: dict, G: dict, m: dict, v: dict, t: int, lr: np.ndarray) -> None:
+    """Clip each network's gradient at norm 1, then step t = 1, 2, ... of Adam."""
+    norm = np.sqrt(sum((grad**2).sum((-2, -1), keepdims=True) for grad in G.values()))
+    for name, grad in G.items():
+        grad = grad * np.minimum(1, 1 / norm)
+        m[name] = 0.9 * m[name] + 0.1 * grad
+        v[name] = 0.99 * v[name] + 0.01 * grad**2
+        step = m[name] / (1 - 0.9**t) / (np.sqrt(v[name] / (1 - 0.99**t)) + 1e-8)
+        P[name] = P[name] - lr * step
+
+
+# src/topics/architectures/lstms.py:636
+def recall_accuracy(kind: str, n: int, runs: list, steps: int = 250) -> np.ndarray:
+    """Accuracy on 300 new sequences; one network for each (seed, rate) in runs."""
+    rngs = [np.random.default_rng(seed) for seed, _ in runs]
+    lr = np.array([[[rate]] for _, rate in runs], dtype=np.float32)
+    starts = [start(kind, rng) for rng in rngs]
+    P = {name: np.stack([one[name] for one in starts]).astype(np.float32)
+         for name in starts[0]}
+    P["b"] = P["b"][:, None]  # (networks, 1, ...), to be added to (networks, B, ...)
     m, v = ({name: np.zeros_like(W) for name, W in P.items()} for _ in range(2))
-    for t in range(1, steps + 1):
-        X, y = distracted_batch(n, 32, rng)
+    for t in range(steps + 1):
+        B = 32 if t < steps else 300  # the last batch is the test
+        batches = [distracted_batch(n, B, rng) for rng in rngs]
+        X, y = np.stack([X for X, _ in batches]), np.stack([y for _, y in batches])
         cell = {name: P[name] for name in ("W_x", "W_h", "b")}
-        if kind.startswith("tanh"):
-            H = tanh_forward(X, cell)
-        else:
-            H, C, trace = lstm_forward(X, cell)
-        s = H[:, -1] @ P["W_o"]
-        p = np.exp(s - s.max(axis=1, keepdims=True))
-        ds = (p / p.sum(axis=1, keepdims=True) - np.eye(4)[y]) / len(y)
+        H, *rest = (tanh_forward(X, cell),) if kind == "tanh" else lstm_forward(X, cell)
+        s = H[..., -1, :] @ P["W_o"]  # (networks, B, 4)
+        if t == steps:
+            return (s.argmax(axis=-1) == y).mean(axis=-1)
+        p = np.exp(s - s.max(axis=-1, keepdims=True))
+        ds = (p / p.sum(axis=-1, keepdims=True) - np.eye(4, dtype=np.float32)[y]) / B
         dH = np.zeros_like(H)
-        dH[:, -1] = ds @ P["W_o"].T
-        G = (tanh_backward(dH, X, H, cell) if kind.startswith("tanh")
-             else lstm_backward(dH, X, C, trace, cell)[3])
-        G["W_o"] = H[:, -1].T @ ds
-        norm = np.sqrt(sum((grad**2).sum() for grad in G.values()))
-        for name, grad in G.items():  # Adam, with the clipped gradient
-            grad = grad * min(1.0, 1.0 / norm)
-            m[name] = 0.9 * m[name] + 0.1 * grad
-            v[name] = 0.99 * v[name] + 0.01 * grad**2
-            P[name] = P[name] - lr * m[name] / (1 - 0.9**t) / (
-                np.sqrt(v[name] / (1 - 0.99**t)) + 1e-8)
-    X, y = distracted_batch(n, 500, rng)
-    cell = {name: P[name] for name in ("W_x", "W_h", "b")}
-    H = tanh_forward(X, cell) if kind.startswith("tanh") else lstm_forward(X, cell)[0]
-    return float(((H[:, -1] @ P["W_o"]).argmax(axis=1) == y).mean())
+        dH[..., -1, :] = ds @ P["W_o"].mT
+        G = (tanh_backward(dH, X, H, cell) if kind == "tanh"
+             else lstm_backward(dH, X, *rest, cell)[3])
+        adam_step(P, G | {"W_o": H[..., -1, :].mT @ ds}, m, v, t + 1, lr)
 
 
-# src/topics/architectures/lstms.py:583
+# src/topics/architectures/lstms.py:854
 def lstm_parameters(d_in: int, d: int) -> int:
     """Weights and biases of one layer."""
     return 4 * (d_in * d + d * d + d)
 
 
-# src/topics/architectures/lstms.py:695
+# src/topics/architectures/lstms.py:989
 def step_by_hand() -> tuple[float, float]:
     """c_t, and its derivative with respect to c_(t-1)."""
     return 0.5 * -1 + 0.8 * -0.6, 0.5
 
 
-# src/topics/architectures/lstms.py:721
+# src/topics/architectures/lstms.py:1017
 def torch_parameters(d_in: int, d: int, L: int) -> int:
     """Parameters of nn.LSTM with L layers."""
     first = 4 * (d_in * d + d * d + 2 * d)
     return first + (L - 1) * 4 * (2 * d * d + 2 * d)
 
 
-# src/topics/architectures/lstms.py:747
+# src/topics/architectures/lstms.py:1043
 def coupled_step(x: np.ndarray, h: np.ndarray, c: np.ndarray, P: dict) -> tuple:
     """New h and c (B, d); W_x (d_in, 3d), W_h (d, 3d), b (3d,)."""
     z_f, z_g, z_o = np.split(x @ P["W_x"] + h @ P["W_h"] + P["b"], 3, axis=1)
@@ -291,14 +354,14 @@ def coupled_step(x: np.ndarray, h: np.ndarray, c: np.ndarray, P: dict) -> tuple:
     return sigmoid(z_o) * np.tanh(c), c
 
 
-# src/topics/architectures/lstms.py:780
+# src/topics/architectures/lstms.py:1077
 def bias_for(n: float) -> float:
     """b with sigmoid(b)^n = 1/2."""
     keep = 0.5 ** (1 / n)
     return float(np.log(keep / (1 - keep)))
 
 
-# src/topics/architectures/lstms.py:801
+# src/topics/architectures/lstms.py:1098
 def in_pieces(pieces: list[np.ndarray], P: dict) -> np.ndarray:
     """States (B, T, d) for pieces (B, t_k, d_in) of one text."""
     h = c = None
@@ -310,14 +373,26 @@ def in_pieces(pieces: list[np.ndarray], P: dict) -> np.ndarray:
     return np.concatenate(found, axis=1)
 
 
-# src/topics/architectures/lstms.py:832
+# src/topics/architectures/lstms.py:1129
 def counter() -> dict:
     """W_x (2, 4), W_h (1, 4), b (4,) in the order i, f, g, o."""
     W_x = np.array([[0.0, 0.0, 20.0, 0.0], [0.0, 0.0, -20.0, 0.0]])
     return {"W_x": W_x, "W_h": np.zeros((1, 4)), "b": np.array([30.0, 30.0, 0.0, 30.0])}
 
 
-# src/topics/architectures/lstms.py:253
+# src/topics/architectures/lstms.py:1160
+def loopless(X: np.ndarray, P: dict) -> np.ndarray:
+    """Cells (T, d) for X (T, d_in); W_x (d_in, 3d), b (3d,) in the order i, f, g."""
+    z_i, f, g = np.split(X @ P["W_x"] + P["b"], 3, axis=1)
+    f, c = sigmoid(f), sigmoid(z_i) * np.tanh(g)
+    for k in range(len(X).bit_length()):
+        shift = 2**k
+        c = np.concatenate([c[:shift], f[shift:] * c[:-shift] + c[shift:]])
+        f = np.concatenate([f[:shift], f[shift:] * f[:-shift]])
+    return c
+
+
+# src/topics/architectures/lstms.py:349
 def test_lstm_is_torchs():
     rng = np.random.default_rng(3)
     for _ in range(25):
@@ -330,7 +405,7 @@ def test_lstm_is_torchs():
     assert np.array_equal(zeros[0], given[0]) and np.array_equal(zeros[1], given[1])
 
 
-# src/topics/architectures/lstms.py:265
+# src/topics/architectures/lstms.py:361
 def test_random_lstm():
     P = random_lstm(400, 100, 2.5, np.random.default_rng(4))
     assert 0.045 < P["W_x"].std() < 0.055 and 0.095 < P["W_h"].std() < 0.105
@@ -338,7 +413,7 @@ def test_random_lstm():
     assert np.allclose(sigmoid(np.array([-800.0, 0.0, 800.0])), [0, 0.5, 1])
 
 
-# src/topics/architectures/lstms.py:272
+# src/topics/architectures/lstms.py:368
 def test_survival():
     import torch
 
@@ -362,9 +437,30 @@ def test_survival():
         h.backward(torch.from_numpy(top))
         assert len(shares) == T
         assert np.isclose(shares[-1], h0.grad.norm().item() / np.linalg.norm(top))
+        check_whole_survival(seed)
 
 
-# src/topics/architectures/lstms.py:501
+# src/topics/architectures/lstms.py:394
+def test_several_networks_at_once():
+    rng = np.random.default_rng(13)
+    for d in range(1, 5):
+        problems = [(random_lstm(3, d, 1.0, rng), rng.normal(size=(2, 6, 3)),
+                     rng.normal(size=(2, 6, d))) for _ in range(3)]
+        X, dH = (np.stack([problem[k] for problem in problems]) for k in (1, 2))
+        P = {name: np.stack([one[name] for one, _, _ in problems])
+             for name in ("W_x", "W_h", "b")}
+        P["b"] = P["b"][:, None]
+        H, C, trace = lstm_forward(X, P)
+        dX, dh0, dc0, dP = lstm_backward(dH, X, C, trace, P)
+        for k, (one, x, dh) in enumerate(problems):
+            alone = lstm_forward(x, one)
+            back = lstm_backward(dh, x, *alone[1:], one)
+            assert np.allclose(H[k], alone[0]) and np.allclose(dX[k], back[0])
+            assert np.allclose(dh0[k], back[1]) and np.allclose(dc0[k], back[2])
+            assert all(np.allclose(dP[name][k], back[3][name]) for name in one)
+
+
+# src/topics/architectures/lstms.py:721
 def test_gru_is_torchs():
     import torch
 
@@ -396,7 +492,7 @@ def test_gru_is_torchs():
     assert not P["b"].any() and not P["b_h"].any()
 
 
-# src/topics/architectures/lstms.py:532
+# src/topics/architectures/lstms.py:752
 def test_tanh_network_is_torchs():
     import torch
 
@@ -420,37 +516,90 @@ def test_tanh_network_is_torchs():
         assert np.allclose(dP["W_x"], rnn.weight_ih_l0.grad.numpy().T, atol=1e-11)
         assert np.allclose(dP["W_h"], rnn.weight_hh_l0.grad.numpy().T, atol=1e-11)
         assert np.allclose(dP["b"], rnn.bias_ih_l0.grad.numpy(), atol=1e-11)
+        both = {name: np.stack([W, 2 * W]) for name, W in P.items()}
+        both["b"] = both["b"][:, None]
+        H2 = tanh_forward(np.stack([X, X]), both)
+        dP2 = tanh_backward(np.stack([dH, dH]), np.stack([X, X]), H2, both)
+        assert np.allclose(H2[0], H) and not np.allclose(H2[1], H)
+        assert all(np.allclose(dP2[name][0], dP[name]) for name in P)
 
 
-# src/topics/architectures/lstms.py:557
-def test_batches_starts_and_training():
+# src/topics/architectures/lstms.py:783
+def test_batches_and_starts():
     X, y = distracted_batch(6, 300, np.random.default_rng(7))
     ids = X.argmax(axis=2)
     assert X.shape == (300, 7, 8) and np.array_equal(X.sum(axis=2), np.ones((300, 7)))
     assert np.array_equal(ids[:, 0], y) and set(y) == {0, 1, 2, 3}
     assert set(ids[:, 1:].ravel()) == {4, 5, 6, 7}
     P = start("tanh", np.random.default_rng(8))
-    assert np.allclose(P["W_h"] @ P["W_h"].T, np.eye(32)) and P["W_o"].shape == (32, 4)
+    assert np.allclose(P["W_h"] @ P["W_h"].T, np.eye(35)) and not P["b"].any()
+    assert P["W_x"].shape == (8, 35) and 0.3 < P["W_x"].std() < 0.4
+    assert P["W_o"].shape == (35, 4) and 0.12 < P["W_o"].std() < 0.22
     P = start("LSTM, bias 3", np.random.default_rng(8))
-    assert np.array_equal(P["b"], np.repeat([0, 3, 0, 0], 16)) and P["W_o"].shape == (16, 4)
-    assert recall_accuracy("LSTM, bias 3", 3, 0, steps=100) > 0.9
-    assert recall_accuracy("tanh", 2, 0, steps=100) > 0.9
-    assert recall_accuracy("LSTM, bias 3", 3, 0, steps=1) < 0.7
+    assert np.array_equal(P["b"], np.repeat([0, 3, 0, 0], 16))
+    blocks = np.split(P["W_h"], 4, axis=1)
+    assert all(np.allclose(Q @ Q.T, np.eye(16)) for Q in blocks)
+    assert not np.allclose(blocks[0], blocks[1])
+    assert P["W_o"].shape == (16, 4) and 0.17 < P["W_o"].std() < 0.33
+    diagonals = [np.diag(orthogonal(6, np.random.default_rng(s))) for s in range(200)]
+    assert np.abs(np.mean(diagonals)) < 0.05  # a bare QR would lean to negative ones
 
 
-# src/topics/architectures/lstms.py:703
+# src/topics/architectures/lstms.py:803
+def test_adam_is_torchs():
+    import torch
+
+    rng = np.random.default_rng(14)
+    P = {"a": rng.normal(size=(2, 3, 4)), "b": rng.normal(size=(2, 1, 5))}
+    rates = np.array([[[0.01]], [[0.1]]])
+    theirs = [{name: torch.nn.Parameter(torch.from_numpy(W[k].copy()))
+               for name, W in P.items()} for k in range(2)]
+    adams = [torch.optim.Adam(theirs[k].values(), lr=lr, betas=(0.9, 0.99))
+             for k, lr in enumerate((0.01, 0.1))]
+    m, v = ({name: np.zeros_like(W) for name, W in P.items()} for _ in range(2))
+    for t in range(1, 6):
+        size = (0.05, 0.3, 5.0)[t % 3]  # some are clipped
+        G = {name: size * rng.normal(size=W.shape) for name, W in P.items()}
+        for k in range(2):
+            for name, W in theirs[k].items():
+                W.grad = torch.from_numpy(G[name][k].copy())
+            total = torch.sqrt(sum((W.grad**2).sum() for W in theirs[k].values()))
+            for W in theirs[k].values():
+                W.grad *= min(1.0, 1.0 / total.item())
+            adams[k].step()
+        adam_step(P, G, m, v, t, rates)
+    for k in range(2):
+        for name, W in theirs[k].items():
+            assert np.allclose(P[name][k], W.detach().numpy(), atol=1e-12)
+
+
+# src/topics/architectures/lstms.py:830
+def test_training():
+    easy = [(0, 0.01), (1, 0.01)]
+    assert recall_accuracy("LSTM, bias 3", 3, easy, steps=100).min() > 0.9
+    assert recall_accuracy("tanh", 2, easy, steps=100).min() > 0.9
+    assert recall_accuracy("LSTM, bias 3", 3, easy, steps=0).max() < 0.7
+    assert recall_accuracy("LSTM, bias 3", 3, [(0, 1e-6)], steps=100) < 0.7
+    alone = recall_accuracy("LSTM, bias 3", 3, easy[1:], steps=20)
+    both = recall_accuracy("LSTM, bias 3", 3, easy, steps=20)
+    assert np.isclose(both[1], alone, atol=0.01)
+
+
+# src/topics/architectures/lstms.py:997
 def test_step_by_hand():
     z = np.array([np.log(4), 0.0, -np.log(2), 0.0])
     cell = {"W_x": np.zeros((1, 4)), "W_h": np.zeros((1, 4)), "b": z}
 
     def c_after(c):
-        return lstm_step(np.zeros((1, 1)), np.zeros((1, 1)), np.array([[c]]), cell)[1][0, 0]
+        zero = np.zeros((1, 1))
+        return lstm_step(zero, zero, np.array([[c]]), cell)[1][0, 0]
 
     c, slope = step_by_hand()
-    assert np.isclose(c, c_after(-1.0)) and np.isclose(slope, c_after(0.0) - c_after(-1.0))
+    assert np.isclose(c, c_after(-1.0))
+    assert np.isclose(slope, c_after(0.0) - c_after(-1.0))
 
 
-# src/topics/architectures/lstms.py:730
+# src/topics/architectures/lstms.py:1026
 def test_torch_parameters():
     import torch
 
@@ -460,38 +609,39 @@ def test_torch_parameters():
     assert lstm_parameters(3, 5) == torch_parameters(3, 5, 1) - 20
 
 
-# src/topics/architectures/lstms.py:758
+# src/topics/architectures/lstms.py:1054
 def test_coupled_step():
     rng = np.random.default_rng(10)
     for _ in range(10):
         d = int(rng.integers(1, 5))
-        x, h, c = rng.normal(size=(2, 3)), rng.normal(size=(2, d)), rng.normal(size=(2, d))
+        x, (h, c) = rng.normal(size=(2, 3)), rng.normal(size=(2, 2, d))
         full = random_lstm(3, d, 0.5, rng)
         parts = {name: np.split(W, 4, axis=-1) for name, W in full.items()}
         for name, (_, f, g, o) in parts.items():  # 1 - sigmoid(z) = sigmoid(-z)
             full[name] = np.concatenate([-f, f, g, o], axis=-1)
-        three = {name: np.concatenate(part[1:], axis=-1) for name, part in parts.items()}
+        three = {name: np.concatenate(part[1:], axis=-1)
+                 for name, part in parts.items()}
         want = lstm_step(x, h, c, full)
         got = coupled_step(x, h, c, three)
         assert np.allclose(got[0], want[0]) and np.allclose(got[1], want[1])
 
 
-# src/topics/architectures/lstms.py:789
+# src/topics/architectures/lstms.py:1086
 def test_bias_for():
     for n in (1, 2, 50, 1000):
         assert np.isclose(sigmoid(np.array(bias_for(n))) ** n, 0.5)
 
 
-# src/topics/architectures/lstms.py:815
+# src/topics/architectures/lstms.py:1112
 def test_in_pieces():
     rng = np.random.default_rng(11)
     P, X = random_lstm(3, 4, 1.0, rng), rng.normal(size=(2, 9, 3))
     want = lstm_forward(X, P)[0]
-    for cuts in ([], [4], [1, 2, 8]):
+    for cuts in ([], [4], [1, 2, 8], list(range(1, 9))):
         assert np.allclose(in_pieces(np.split(X, cuts, axis=1), P), want, atol=1e-13)
 
 
-# src/topics/architectures/lstms.py:841
+# src/topics/architectures/lstms.py:1138
 def test_counter():
     rng = np.random.default_rng(12)
     letters = rng.integers(2, size=(3, 400))
@@ -499,3 +649,16 @@ def test_counter():
     C = lstm_forward(np.eye(2)[letters], counter())[1][:, :, 0]
     want = np.cumsum(1 - 2 * letters, axis=1)
     assert want.max() == 300 and np.abs(C - want).max() < 0.01
+
+
+# src/topics/architectures/lstms.py:1174
+def test_loopless():
+    rng = np.random.default_rng(15)
+    for T in (1, 2, 3, 7, 8, 9, 100):
+        d = int(rng.integers(1, 5))
+        P = {"W_x": rng.normal(size=(3, 3 * d)), "b": rng.normal(size=3 * d)}
+        X, full = rng.normal(size=(T, 3)), {"W_h": np.zeros((d, 4 * d))}
+        for name, W in P.items():
+            full[name] = np.concatenate([W, W[..., :d]], axis=-1)  # any output gate
+        want = lstm_forward(X[None], full)[1][0]
+        assert np.allclose(loopless(X, P), want, atol=1e-12)

