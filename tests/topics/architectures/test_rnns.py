@@ -1,11 +1,11 @@
-# Generated from src/topics/architectures/rnns.py: edit that file, then run doit. digest:0a02e799533bc760
+# Generated from src/topics/architectures/rnns.py: edit that file, then run doit. digest:8d5436357be20327
 
 """Tests of architectures/rnns: Recurrent networks."""
 
 import numpy as np
 
 
-# src/topics/architectures/rnns.py:45
+# src/topics/architectures/rnns.py:47
 def draw_sevens(n: int, half: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """n sequences (n, 8), and whether they hold a 7, which then stands in that half."""
     ids = rng.choice([0, 1, 2, 3, 4, 5, 6, 8, 9], size=(n, 8))
@@ -15,19 +15,19 @@ def draw_sevens(n: int, half: int, rng: np.random.Generator) -> tuple[np.ndarray
     return ids, has
 
 
-# src/topics/architectures/rnns.py:54
+# src/topics/architectures/rnns.py:56
 def fit_line(features: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Least-squares weights (d + 1,) for targets of -1 and 1, with a bias."""
     A = np.column_stack([features, np.ones(len(y))])
     return np.linalg.lstsq(A, 2.0 * y - 1)[0]
 
 
-# src/topics/architectures/rnns.py:60
+# src/topics/architectures/rnns.py:62
 def line_accuracy(w: np.ndarray, features: np.ndarray, y: np.ndarray) -> float:
     return float(((features @ w[:-1] + w[-1] > 0) == y).mean())
 
 
-# src/topics/architectures/rnns.py:109
+# src/topics/architectures/rnns.py:133
 def rnn_forward(X: np.ndarray, P: dict, h0: np.ndarray | None = None) -> np.ndarray:
     """States (B, T, d) for inputs X (B, T, d_in); P holds W_x, W_h, b."""
     B, T, _ = X.shape
@@ -39,34 +39,31 @@ def rnn_forward(X: np.ndarray, P: dict, h0: np.ndarray | None = None) -> np.ndar
     return H
 
 
-# src/topics/architectures/rnns.py:120
+# src/topics/architectures/rnns.py:144
 def rnn_backward(
     dH: np.ndarray, X: np.ndarray, H: np.ndarray, P: dict, h0: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, dict]:
     """From dH (B, T, d), what each state receives directly: dX, dh0 and dP."""
-    B, T, d = H.shape
-    h0 = np.zeros((B, d)) if h0 is None else h0
-    dX, dP = np.empty_like(X), {name: np.zeros_like(W) for name, W in P.items()}
-    dh = np.zeros((B, d))
-    for t in reversed(range(T)):
-        dz = (dH[:, t] + dh) * (1 - H[:, t] ** 2)  # through the tanh
-        before = H[:, t - 1] if t > 0 else h0
-        dP["W_x"] += X[:, t].T @ dz
-        dP["W_h"] += before.T @ dz
-        dP["b"] += dz.sum(axis=0)
-        dX[:, t] = dz @ P["W_x"].T
-        dh = dz @ P["W_h"].T  # one step back in time
-    return dX, dh, dP
+    first = np.zeros_like(H[:, 0]) if h0 is None else h0
+    dZ, dh = np.empty_like(H), np.zeros_like(first)
+    for t in reversed(range(H.shape[1])):
+        dZ[:, t] = (dH[:, t] + dh) * (1 - H[:, t] ** 2)  # through the tanh
+        dh = dZ[:, t] @ P["W_h"].T  # one step back in time
+    before = np.concatenate([first[:, None], H[:, :-1]], axis=1)
+    both = ([0, 1], [0, 1])  # sums over sequences and steps
+    dP = {"W_x": np.tensordot(X, dZ, both), "W_h": np.tensordot(before, dZ, both),
+          "b": dZ.sum(axis=(0, 1))}
+    return dZ @ P["W_x"].T, dh, dP
 
 
-# src/topics/architectures/rnns.py:139
+# src/topics/architectures/rnns.py:160
 def random_cell(d_in: int, d: int, rng: np.random.Generator) -> dict:
     """Random weights of a cell."""
     return {"W_x": rng.normal(size=(d_in, d)) / np.sqrt(d_in),
             "W_h": rng.normal(size=(d, d)) / np.sqrt(d), "b": np.zeros(d)}
 
 
-# src/topics/architectures/rnns.py:167
+# src/topics/architectures/rnns.py:223
 def random_problem(rng):
     """A cell, inputs, a first state and gradients from above, all sizes different."""
     B, T, d_in, d = rng.permutation(np.arange(1, 8))[:4]
@@ -76,7 +73,7 @@ def random_problem(rng):
         size=(B, T, d))
 
 
-# src/topics/architectures/rnns.py:176
+# src/topics/architectures/rnns.py:232
 def check_torch(P, X, h0, dH):
     """Forward and backward against torch.nn.RNN, whose weights are transposed."""
     import torch
@@ -101,14 +98,14 @@ def check_torch(P, X, h0, dH):
         assert np.allclose(ours, theirs.numpy(), atol=1e-11)
 
 
-# src/topics/architectures/rnns.py:272
+# src/topics/architectures/rnns.py:332
 def with_radius(d: int, radius: float, rng: np.random.Generator) -> np.ndarray:
     """A random matrix (d, d) whose largest eigenvalue has this size."""
     W = rng.normal(size=(d, d))
     return W * radius / np.abs(np.linalg.eigvals(W)).max()
 
 
-# src/topics/architectures/rnns.py:278
+# src/topics/architectures/rnns.py:338
 def gradient_norms(P: dict, X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Norm of dL/dh_t for t = T, ..., 1, where L is a random projection of h_T.
 
@@ -123,14 +120,14 @@ def gradient_norms(P: dict, X: np.ndarray, rng: np.random.Generator) -> np.ndarr
     return np.array(norms) / norms[0]
 
 
-# src/topics/architectures/rnns.py:337
+# src/topics/architectures/rnns.py:402
 def orthogonal(d: int, rng: np.random.Generator) -> np.ndarray:
     """A random orthogonal matrix (d, d)."""
     Q, R = np.linalg.qr(rng.normal(size=(d, d)))
     return Q * np.sign(np.diag(R))
 
 
-# src/topics/architectures/rnns.py:343
+# src/topics/architectures/rnns.py:408
 def softmax_loss(s: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
     """Mean cross-entropy of logits s (B, K) with classes y (B,), and its gradient."""
     s = s - s.max(axis=1, keepdims=True)
@@ -141,7 +138,7 @@ def softmax_loss(s: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
     return float(-log_p[rows, y].mean()), ds / len(y)
 
 
-# src/topics/architectures/rnns.py:353
+# src/topics/architectures/rnns.py:418
 def recall_batch(n: int, B: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Inputs (B, n + 1, 4): a one-hot symbol, then n steps of noise; the symbols (B,)."""
     y = rng.integers(4, size=B)
@@ -150,41 +147,157 @@ def recall_batch(n: int, B: int, rng: np.random.Generator) -> tuple[np.ndarray, 
     return X, y
 
 
-# src/topics/architectures/rnns.py:361
-def train_recall(start: str, n: int, seed: int, steps: int = 300, lr: float = 0.003) -> float:
-    """Accuracy on 500 new sequences after training with delay n."""
-    rng, d = np.random.default_rng(seed), 32
+# src/topics/architectures/rnns.py:426
+def clip(G: dict, most: float) -> dict:
+    """The gradients, scaled down together if their joint norm exceeds `most`."""
+    norm = np.sqrt(sum((g**2).sum() for g in G.values()))
+    return {name: g * most / max(norm, most) for name, g in G.items()}
+
+
+# src/topics/architectures/rnns.py:432
+def adam(P: dict, G: dict, m: dict, v: dict, t: int, lr: float) -> None:
+    """Step t = 1, 2, ... of Adam on P, in place; m and v start at zero."""
+    for name, g in G.items():
+        m[name] = 0.9 * m[name] + 0.1 * g
+        v[name] = 0.99 * v[name] + 0.01 * g**2
+        P[name] = P[name] - lr * m[name] / (1 - 0.9**t) / (
+            np.sqrt(v[name] / (1 - 0.99**t)) + 1e-8)
+
+
+# src/topics/architectures/rnns.py:441
+def recall_gradient(P: dict, X: np.ndarray, y: np.ndarray) -> tuple[float, dict]:
+    """Loss of naming y (B,) from the last state, and its gradients."""
+    H = rnn_forward(X, P)
+    loss, ds = softmax_loss(H[:, -1] @ P["W_o"], y)
+    dH = np.zeros_like(H)
+    dH[:, -1] = ds @ P["W_o"].T
+    return loss, rnn_backward(dH, X, H, P)[2] | {"W_o": H[:, -1].T @ ds}
+
+
+# src/topics/architectures/rnns.py:450
+def recall_start(start: str, d: int, rng: np.random.Generator) -> dict:
+    """Weights before training; start is "orthogonal", or "random" and a radius."""
     P = random_cell(4, d, rng)
     P["W_h"] = (orthogonal(d, rng) if start == "orthogonal"
-                else with_radius(d, {"random 0.9": 0.9, "random 1.0": 1.0}[start], rng))
-    P["W_o"] = rng.normal(size=(d, 4)) / np.sqrt(d)
+                else with_radius(d, float(start.split()[1]), rng))
+    return P | {"W_o": rng.normal(size=(d, 4)) / np.sqrt(d)}
+
+
+# src/topics/architectures/rnns.py:458
+def train_recall(start: str, n: int, seed: int, steps: int = 200, lr: float = 0.003) -> float:
+    """Accuracy on 500 new sequences after training with delay n."""
+    rng = np.random.default_rng(seed)
+    P = recall_start(start, 32, rng)
     m, v = ({name: np.zeros_like(W) for name, W in P.items()} for _ in range(2))
     for t in range(1, steps + 1):
-        X, y = recall_batch(n, 32, rng)
-        H = rnn_forward(X, P)
-        _, ds = softmax_loss(H[:, -1] @ P["W_o"], y)
-        dH = np.zeros_like(H)
-        dH[:, -1] = ds @ P["W_o"].T
-        cell = {name: P[name] for name in ("W_x", "W_h", "b")}
-        G = rnn_backward(dH, X, H, cell)[2] | {"W_o": H[:, -1].T @ ds}
-        norm = np.sqrt(sum((g**2).sum() for g in G.values()))
-        for name, g in G.items():  # Adam, with the clipped gradient
-            g = g * min(1.0, 1.0 / norm)
-            m[name] = 0.9 * m[name] + 0.1 * g
-            v[name] = 0.99 * v[name] + 0.01 * g**2
-            P[name] = P[name] - lr * m[name] / (1 - 0.9**t) / (
-                np.sqrt(v[name] / (1 - 0.99**t)) + 1e-8)
+        G = recall_gradient(P, *recall_batch(n, 32, rng))[1]
+        adam(P, clip(G, 1.0), m, v, t, lr)
     X, y = recall_batch(n, 500, rng)
     return float(((rnn_forward(X, P)[:, -1] @ P["W_o"]).argmax(axis=1) == y).mean())
 
 
-# src/topics/architectures/rnns.py:452
+# src/topics/architectures/rnns.py:529
+NOUNS, VERBS = "dog man cat boy girl".split(), "bites sees likes hears".split()
+
+
+# src/topics/architectures/rnns.py:530
+SENTENCES = [f"{a}{v}{b}." for a in NOUNS for v in VERBS for b in NOUNS if a != b]
+
+
+# src/topics/architectures/rnns.py:531
+LETTERS = ".abcdeghiklmnorsty"
+
+
+# src/topics/architectures/rnns.py:534
+def random_text(n: int, rng: np.random.Generator) -> np.ndarray:
+    """n random sentences in a row, as indices of LETTERS."""
+    return np.array([LETTERS.index(c) for c in "".join(rng.choice(SENTENCES, size=n))])
+
+
+# src/topics/architectures/rnns.py:539
+def piece_gradient(P: dict, ids: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, dict]:
+    """Last states and gradients for pieces ids (B, k + 1) that go on from h (B, d)."""
+    X, V = np.eye(len(LETTERS))[ids[:, :-1]], len(LETTERS)
+    H = rnn_forward(X, P, h)
+    S = H @ P["W_o"] + P["b_o"]
+    dS = softmax_loss(S.reshape(-1, V), ids[:, 1:].ravel())[1].reshape(S.shape)
+    G = rnn_backward(dS @ P["W_o"].T, X, H, P, h)[2]  # the gradient of h is dropped: a cut
+    return H[:, -1], G | {"W_o": np.tensordot(H, dS, ([0, 1], [0, 1])),
+                          "b_o": dS.sum(axis=(0, 1))}
+
+
+# src/topics/architectures/rnns.py:550
+def train_writer(k: int, seed: int, steps: int = 1200, d: int = 32, lr: float = 0.015) -> dict:
+    """Weights after training on 320 letters a step: 320 / k streams, k letters each.
+
+    The learning rate falls to zero in a straight line.
+    """
+    rng, V = np.random.default_rng(seed), len(LETTERS)
+    ids = random_text(3000, rng)
+    P = random_cell(V, d, rng) | {"W_o": rng.normal(size=(d, V)) / np.sqrt(d),
+                                  "b_o": np.zeros(V)}
+    m, v = ({name: np.zeros_like(W) for name, W in P.items()} for _ in range(2))
+    at = rng.integers(len(ids), size=320 // k)
+    h = np.zeros((len(at), d))
+    for t in range(1, steps + 1):
+        pieces = ids[(at[:, None] + np.arange(k + 1)) % len(ids)]
+        h, G = piece_gradient(P, pieces, h)  # carry the state on
+        adam(P, clip(G, 1.0), m, v, t, lr * (1 - t / steps))
+        at = at + k
+    return P
+
+
+# src/topics/architectures/rnns.py:570
+def write(P: dict, B: int, n: int, rng: np.random.Generator) -> list[str]:
+    """B texts of n letters; each letter is drawn from the softmax and read in next."""
+    h, last, drawn = np.zeros((B, len(P["b"]))), np.zeros(B, int), []
+    for _ in range(n):
+        h = rnn_forward(np.eye(len(LETTERS))[last][:, None], P, h)[:, 0]
+        s = h @ P["W_o"] + P["b_o"]
+        p = np.exp(s - s.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        last = (p.cumsum(axis=1) > rng.random((B, 1))).argmax(axis=1)
+        drawn.append(last)
+    return ["".join(LETTERS[i] for i in row) for row in np.array(drawn).T]
+
+
+# src/topics/architectures/rnns.py:583
+def judge(texts: list[str]) -> tuple[float, float]:
+    """Shares: sentences noun, verb, noun; among these, those with one noun twice.
+
+    The first sentence of a text starts from a state of zeros, and the last is cut off:
+    neither counts.
+    """
+    twice = {f"{a}{v}{b}": a == b for a in NOUNS for v in VERBS for b in NOUNS}
+    said = [x for text in texts for x in text.split(".")[1:-1]]
+    formed = [twice[x] for x in said if x in twice]
+    return len(formed) / len(said), sum(formed) / max(1, len(formed))
+
+
+# src/topics/architectures/rnns.py:626
+def surprise(P: dict, ids: np.ndarray) -> np.ndarray:
+    """Minus log-probability of letters ids[1:], each given all before it."""
+    H = rnn_forward(np.eye(len(LETTERS))[ids[None, :-1]], P)[0]
+    s = H @ P["W_o"] + P["b_o"]
+    s = s - s.max(axis=1, keepdims=True)
+    return np.log(np.exp(s).sum(axis=1)) - s[np.arange(len(s)), ids[1:]]
+
+
+# src/topics/architectures/rnns.py:634
+def true_surprise(sentence: str) -> np.ndarray:
+    """The same under the language itself, for one of its sentences."""
+    fits = [sum(x.startswith(sentence[:i]) for x in SENTENCES)
+            for i in range(len(sentence) + 1)]
+    return -np.diff(np.log(fits))
+
+
+# src/topics/architectures/rnns.py:690
 def cell_parameters(d_in: int, d: int) -> int:
     """Weights and biases of one cell."""
     return d_in * d + d * d + d
 
 
-# src/topics/architectures/rnns.py:471
+# src/topics/architectures/rnns.py:710
 def scan_sequential(a: np.ndarray, u: np.ndarray) -> np.ndarray:
     """h_t = a_t h_{t-1} + u_t for t = 0, 1, ...; a, u (T, d)."""
     h, H = np.zeros(a.shape[1]), np.empty_like(u)
@@ -194,7 +307,7 @@ def scan_sequential(a: np.ndarray, u: np.ndarray) -> np.ndarray:
     return H
 
 
-# src/topics/architectures/rnns.py:480
+# src/topics/architectures/rnns.py:719
 def scan_parallel(a: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, int]:
     """The same, in rounds that treat all t at once; also the number of rounds."""
     a, u, shift, rounds = a.copy(), u.copy(), 1, 0
@@ -205,26 +318,64 @@ def scan_parallel(a: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, int]:
     return u, rounds
 
 
-# src/topics/architectures/rnns.py:671
+# src/topics/architectures/rnns.py:832
+def check_recall_gradient(P, X, y):
+    """Against autograd."""
+    import torch
+    from torch.nn import functional as F
+
+    T = {name: torch.from_numpy(W).requires_grad_() for name, W in P.items()}
+    h = torch.zeros(len(X), len(P["b"]), dtype=torch.float64)
+    for t in range(X.shape[1]):
+        h = torch.tanh(torch.from_numpy(X[:, t]) @ T["W_x"] + h @ T["W_h"] + T["b"])
+    want = F.cross_entropy(h @ T["W_o"], torch.from_numpy(y))
+    want.backward()
+    loss, G = recall_gradient(P, X, y)
+    assert np.isclose(loss, want.item()) and set(G) == set(P)
+    for name, g in G.items():
+        assert np.allclose(g, T[name].grad.numpy(), atol=1e-12)
+
+
+# src/topics/architectures/rnns.py:855
+def random_writer(d, rng):
+    """Weights of a network over LETTERS, larger than at a start."""
+    V = len(LETTERS)
+    return random_cell(V, d, rng) | {"b": rng.normal(size=d), "b_o": rng.normal(size=V),
+                                     "W_o": rng.normal(size=(d, V))}
+
+
+# src/topics/architectures/rnns.py:966
+def descend(lr: float, most: float, seed: int, steps: int = 200) -> np.ndarray:
+    """Loss and norm of the gradient (steps, 2), by plain gradient descent."""
+    rng, seen = np.random.default_rng(seed), []
+    P = recall_start("random 1.5", 32, rng)
+    for _ in range(steps):
+        loss, G = recall_gradient(P, *recall_batch(20, 32, rng))
+        seen.append((loss, np.sqrt(sum((g**2).sum() for g in G.values()))))
+        P = {name: P[name] - lr * g for name, g in clip(G, most).items()}
+    return np.array(seen)
+
+
+# src/topics/architectures/rnns.py:1088
 def two_steps() -> tuple[float, float, float]:
     """h_2 and its derivatives with respect to w and u."""
     return 3 + 2 * 0.5, 3 + 2 * 0.5, 2.0
 
 
-# src/topics/architectures/rnns.py:699
+# src/topics/architectures/rnns.py:1116
 def half_life(rho: float) -> float:
     """Steps after which rho^n = 1/2, for 0 < rho < 1."""
     return float(np.log(0.5) / np.log(rho))
 
 
-# src/topics/architectures/rnns.py:719
+# src/topics/architectures/rnns.py:1136
 def both_ways(X: np.ndarray, forward: dict, backward: dict) -> np.ndarray:
     """States (B, T, 2 d), forward first; X (B, T, d_in)."""
     return np.concatenate(
         [rnn_forward(X, forward), rnn_forward(X[:, ::-1], backward)[:, ::-1]], axis=2)
 
 
-# src/topics/architectures/rnns.py:754
+# src/topics/architectures/rnns.py:1171
 def truncated(dH: np.ndarray, X: np.ndarray, P: dict, k: int) -> dict:
     """Gradients dP when no gradient crosses a multiple of k; dH, X over T steps."""
     total, h0 = {name: np.zeros_like(W) for name, W in P.items()}, None
@@ -237,7 +388,7 @@ def truncated(dH: np.ndarray, X: np.ndarray, P: dict, k: int) -> dict:
     return total
 
 
-# src/topics/architectures/rnns.py:794
+# src/topics/architectures/rnns.py:1211
 def stacked(X: np.ndarray, low: dict, high: dict, dH: np.ndarray) -> tuple:
     """Top states, dX, d_low, d_high for two cells; dH as the top states."""
     H_low = rnn_forward(X, low)
@@ -247,7 +398,7 @@ def stacked(X: np.ndarray, low: dict, high: dict, dH: np.ndarray) -> tuple:
     return H_high, dX, d_low, d_high
 
 
-# src/topics/architectures/rnns.py:837
+# src/topics/architectures/rnns.py:1254
 def linear_ratio(W_h: np.ndarray, n: int, top: np.ndarray) -> float:
     """Norm of the gradient n steps back over the norm of `top` (d,)."""
     dh = top
@@ -256,7 +407,7 @@ def linear_ratio(W_h: np.ndarray, n: int, top: np.ndarray) -> float:
     return float(np.linalg.norm(dh) / np.linalg.norm(top))
 
 
-# src/topics/architectures/rnns.py:200
+# src/topics/architectures/rnns.py:256
 def test_rnn_is_torchs():
     rng = np.random.default_rng(3)
     for _ in range(25):
@@ -271,7 +422,7 @@ def test_rnn_is_torchs():
         assert np.array_equal(ours, theirs)
 
 
-# src/topics/architectures/rnns.py:214
+# src/topics/architectures/rnns.py:270
 def test_states_are_causal_and_shared():
     rng = np.random.default_rng(4)
     for _ in range(20):
@@ -287,7 +438,7 @@ def test_states_are_causal_and_shared():
             assert np.allclose(rest, H[:, cut:], atol=1e-14)
 
 
-# src/topics/architectures/rnns.py:229
+# src/topics/architectures/rnns.py:285
 def test_sevens_and_line():
     rng = np.random.default_rng(5)
     for half in (0, 1):
@@ -302,14 +453,14 @@ def test_sevens_and_line():
                          np.array([False, True, True])) == 2 / 3
 
 
-# src/topics/architectures/rnns.py:243
+# src/topics/architectures/rnns.py:299
 def test_random_cell():
     P = random_cell(400, 300, np.random.default_rng(6))
     assert 0.045 < P["W_x"].std() < 0.055 and 0.055 < P["W_h"].std() < 0.061
     assert P["W_x"].shape == (400, 300) and not P["b"].any()
 
 
-# src/topics/architectures/rnns.py:501
+# src/topics/architectures/rnns.py:740
 def test_radius_and_orthogonal():
     rng = np.random.default_rng(8)
     for d in (1, 2, 5, 9):
@@ -321,7 +472,7 @@ def test_radius_and_orthogonal():
     assert len({np.sign(orthogonal(1, rng))[0, 0] for _ in range(30)}) == 2
 
 
-# src/topics/architectures/rnns.py:512
+# src/topics/architectures/rnns.py:751
 def test_gradient_norms():
     import torch
 
@@ -342,7 +493,7 @@ def test_gradient_norms():
         assert np.allclose(norms, want / want[0], rtol=1e-9)
 
 
-# src/topics/architectures/rnns.py:532
+# src/topics/architectures/rnns.py:771
 def test_softmax_loss():
     import torch
     from torch.nn import functional as F
@@ -359,7 +510,7 @@ def test_softmax_loss():
     assert softmax_loss(np.array([[0.0, 1e4]]), np.array([0]))[0] == 1e4
 
 
-# src/topics/architectures/rnns.py:548
+# src/topics/architectures/rnns.py:787
 def test_recall_batch_and_training():
     X, y = recall_batch(6, 200, np.random.default_rng(11))
     assert X.shape == (200, 7, 4) and np.array_equal(X[:, 0], np.eye(4)[y])
@@ -367,9 +518,124 @@ def test_recall_batch_and_training():
     assert train_recall("orthogonal", 3, 0, steps=120) > 0.95
     assert train_recall("random 0.9", 3, 0, steps=120) > 0.9
     assert train_recall("random 1.0", 3, 0, steps=1) < 0.7
+    rng = np.random.default_rng(11)
+    for start, radius in (("random 0.7", 0.7), ("random 1.5", 1.5), ("orthogonal", 1.0)):
+        P = recall_start(start, 6, rng)
+        assert np.isclose(np.abs(np.linalg.eigvals(P["W_h"])).max(), radius)
+        assert P["W_x"].shape == (4, 6) and P["W_o"].shape == (6, 4)
+    big = recall_start("orthogonal", 400, rng)
+    assert np.allclose(big["W_h"] @ big["W_h"].T, np.eye(400))
+    assert 0.045 < big["W_o"].std() < 0.055
 
 
-# src/topics/architectures/rnns.py:557
+# src/topics/architectures/rnns.py:804
+def test_clip_and_adam_are_torchs():
+    import torch
+
+    rng = np.random.default_rng(19)
+    for _ in range(20):
+        shapes = {"W": tuple(rng.integers(1, 6, size=2)), "b": (rng.integers(1, 6),)}
+        most, lr = rng.uniform(0.5, 4), rng.uniform(1e-3, 1)
+        P = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+        T = {name: torch.from_numpy(W.copy()).requires_grad_() for name, W in P.items()}
+        m, v = ({name: np.zeros_like(W) for name, W in P.items()} for _ in range(2))
+        steps = torch.optim.Adam(T.values(), lr=lr, betas=(0.9, 0.99))
+        for t in range(1, 5):
+            G = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+            for name, g in G.items():
+                T[name].grad = torch.from_numpy(g.copy())
+            torch.nn.utils.clip_grad_norm_(T.values(), most)
+            clipped = clip(G, most)
+            for name, g in clipped.items():
+                assert np.allclose(g, T[name].grad.numpy(), rtol=1e-5)
+                T[name].grad = torch.from_numpy(g.copy())
+            adam(P, clipped, m, v, t, lr)
+            steps.step()
+            for name in P:
+                assert np.allclose(P[name], T[name].detach().numpy(), rtol=1e-12)
+    zero = {"W": np.zeros((2, 3))}
+    assert np.array_equal(clip(zero, 1.0)["W"], zero["W"])
+
+
+# src/topics/architectures/rnns.py:849
+def test_recall_gradient():
+    rng = np.random.default_rng(20)
+    for n in (0, 1, 5):
+        check_recall_gradient(recall_start("random 1.2", 6, rng), *recall_batch(n, 3, rng))
+
+
+# src/topics/architectures/rnns.py:862
+def test_language():
+    rng = np.random.default_rng(23)
+    assert len(set(SENTENCES)) == 5 * 4 * 4 and set("".join(SENTENCES)) == set(LETTERS)
+    text = "".join(LETTERS[i] for i in random_text(400, rng))
+    said = text.split(".")
+    assert said[-1] == "" and len(said) == 401 and len({*said}) > 75
+    assert {x + "." for x in said[:-1]} <= set(SENTENCES)
+    for x in SENTENCES:
+        assert np.isclose(true_surprise(x).sum(), np.log(80))
+        assert len(true_surprise(x)) == len(x)
+    assert np.allclose(true_surprise("dogseesman.")[:8],
+                       [np.log(5), 0, 0, np.log(4), 0, 0, 0, np.log(4)])
+    assert judge(["x.dogseesman.dogseesdog.dogman.boy", "a.catbitescat.b"]) == (0.75, 2 / 3)
+    assert judge(["a.b.c"]) == (0.0, 0.0)
+
+
+# src/topics/architectures/rnns.py:878
+def test_piece_gradient_and_surprise():
+    import torch
+    from torch.nn import functional as F
+
+    rng = np.random.default_rng(24)
+    for B, k, d in ((1, 1, 3), (2, 5, 4), (4, 3, 2)):
+        P, h0 = random_writer(d, rng), rng.normal(size=(B, d))
+        ids = rng.integers(len(LETTERS), size=(B, k + 1))
+        T = {name: torch.from_numpy(W).requires_grad_() for name, W in P.items()}
+        h, states = torch.from_numpy(h0), []
+        for t in range(k):
+            h = torch.tanh(T["W_x"][ids[:, t]] + h @ T["W_h"] + T["b"])
+            states.append(h)
+        s = torch.stack(states, 1) @ T["W_o"] + T["b_o"]
+        F.cross_entropy(s.flatten(0, 1), torch.from_numpy(ids[:, 1:].ravel())).backward()
+        last, G = piece_gradient(P, ids, h0)
+        assert np.allclose(last, h.detach().numpy()) and set(G) == set(P)
+        for name, g in G.items():
+            assert np.allclose(g, T[name].grad.numpy(), atol=1e-12)
+        zero = piece_gradient(P, ids[:1], np.zeros((1, d)))[1]["b_o"]
+        each = [np.exp(-surprise(P, np.append(ids[0, :-1], c))[-1])
+                for c in range(len(LETTERS))]
+        assert np.isclose(sum(each), 1)
+        seen = rnn_forward(np.eye(len(LETTERS))[ids[:1, :-1]], P)[0]
+        want = F.cross_entropy(torch.from_numpy(seen @ P["W_o"] + P["b_o"]),
+                               torch.from_numpy(ids[0, 1:]), reduction="none")
+        assert np.allclose(surprise(P, ids[0]), want.numpy()) and abs(zero.sum()) < 1e-12
+
+
+# src/topics/architectures/rnns.py:907
+def test_write():
+    rng = np.random.default_rng(25)
+    P = random_writer(3, rng)
+    P["W_o"], P["W_h"] = 0.3 * P["W_o"], 0.5 * P["W_h"]
+    texts = write(P, 4000, 2, np.random.default_rng(26))
+    assert len(texts) == 4000 and {len(x) for x in texts} == {2}
+    ids = np.array([[LETTERS.index(c) for c in x] for x in texts])
+    first = np.array([np.exp(-surprise(P, np.array([0, c]))[0]) for c in range(18)])
+    likely = first.argmax()
+    assert np.abs(np.bincount(ids[:, 0], minlength=18) / 4000 - first).max() < 0.03
+    then = np.array([np.exp(-surprise(P, np.array([0, likely, c]))[1]) for c in range(18)])
+    second = ids[ids[:, 0] == likely, 1]
+    assert np.abs(np.bincount(second, minlength=18) / len(second) - then).max() < 0.06
+
+
+# src/topics/architectures/rnns.py:922
+def test_training_learns():
+    P = train_writer(8, 0, steps=150, d=16, lr=0.02)
+    assert {name: W.shape for name, W in P.items()} == {
+        "W_x": (18, 16), "W_h": (16, 16), "b": (16,), "W_o": (16, 18), "b_o": (18,)}
+    assert surprise(P, random_text(200, np.random.default_rng(27))).mean() < 0.8
+
+
+# src/topics/architectures/rnns.py:929
 def test_scans():
     rng = np.random.default_rng(12)
     for T in (1, 2, 3, 7, 8, 9, 64, *rng.integers(1, 40, size=15)):
@@ -386,7 +652,7 @@ def test_scans():
         assert np.array_equal(a, before[0]) and np.array_equal(u, before[1])
 
 
-# src/topics/architectures/rnns.py:573
+# src/topics/architectures/rnns.py:945
 def test_cell_parameters():
     import torch
 
@@ -396,7 +662,17 @@ def test_cell_parameters():
         assert cell_parameters(d_in, d) == n - d  # PyTorch's second bias
 
 
-# src/topics/architectures/rnns.py:679
+# src/topics/architectures/rnns.py:996
+def test_descend():
+    clipped = descend(0.1, 0.01, 0, steps=4)
+    assert clipped.shape == (4, 2) and clipped[:, 1].min() > 0.1  # the norm before
+    slow = descend(0.1 * 0.01 / clipped[0, 1], 1e9, 0, steps=2)
+    assert np.allclose(slow, clipped[:2])  # one clipped step is one shorter step
+    loss = descend(0.1, 1.0, 0, steps=100)[:, 0]
+    assert loss[-20:].mean() < 0.6 * loss[:5].mean()
+
+
+# src/topics/architectures/rnns.py:1096
 def test_two_steps():
     def h2(w, u):
         return 3 * w + 2 * w * u
@@ -406,13 +682,13 @@ def test_two_steps():
                              (h2(1, 0.5 + e) - h2(1, 0.5 - e)) / (2 * e)])
 
 
-# src/topics/architectures/rnns.py:707
+# src/topics/architectures/rnns.py:1124
 def test_half_life():
     for rho in (0.1, 0.5, 0.9, 0.999):
         assert np.isclose(rho ** half_life(rho), 0.5)
 
 
-# src/topics/architectures/rnns.py:728
+# src/topics/architectures/rnns.py:1145
 def test_both_ways():
     import torch
 
@@ -431,7 +707,7 @@ def test_both_ways():
         assert np.allclose(both_ways(X, *cells), want, atol=1e-13)
 
 
-# src/topics/architectures/rnns.py:769
+# src/topics/architectures/rnns.py:1186
 def test_truncated():
     import torch
 
@@ -450,7 +726,7 @@ def test_truncated():
             assert np.allclose(got[name], T[name].grad.numpy(), atol=1e-12)
 
 
-# src/topics/architectures/rnns.py:806
+# src/topics/architectures/rnns.py:1223
 def test_stacked():
     import torch
 
@@ -474,7 +750,7 @@ def test_stacked():
         assert np.allclose(grads["W_x"], getattr(rnn, f"weight_ih_l{i}").grad.numpy().T)
 
 
-# src/topics/architectures/rnns.py:848
+# src/topics/architectures/rnns.py:1265
 def test_linear_ratio():
     rng = np.random.default_rng(18)
     top = rng.normal(size=6)
