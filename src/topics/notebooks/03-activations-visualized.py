@@ -7,7 +7,7 @@
 #   - neural-networks/multilayer-networks: pieces of a ReLU network, initial weights
 #   - math-foundations/probability: mean, variance, the normal distribution
 # packages: [numpy, scipy, matplotlib, scikit-learn, torch]
-# seconds: 60
+# seconds: 70
 # ---
 
 # %% [markdown]
@@ -29,7 +29,7 @@
 # ## 1. Thirty layers that forget what they saw
 #
 # The theory is in [activation functions](../neural-networks/activation-functions.py), called the document below.
-# Here you build a microscope for layers and look through it.
+# Here you build a microscope for layers.
 # Where you read **Predict**, write your answer down before you run the next cell.
 #
 # The data are 1,797 images of handwritten digits, 8 by 8 pixels [@alpaydin1998optical].
@@ -63,9 +63,6 @@ def sigmoid(z: np.ndarray) -> np.ndarray:
 # **Predict:** the ten images differ plainly. After how many layers can you no longer tell them apart?
 
 # %%
-#| label: fig-barcodes
-#| fig-cap: One image of each digit (rows) as 40 units of five layers of one random sigmoid network see it.
-#| fig-alt: At the input the ten rows differ. In layer 1 they still differ a little; from layer 3 on all ten rows are the same and the picture consists of vertical stripes.
 rng = np.random.default_rng(0)
 H = np.stack([X_train[y_train == k][0] for k in range(10)])  # (10, 64)
 seen, spread = {0: H}, [np.sqrt(H.var(axis=0).mean() / (H**2).mean())]
@@ -73,22 +70,27 @@ for l in range(1, 31):
     H = sigmoid(H @ rng.normal(0, 1 / np.sqrt(H.shape[1]), (H.shape[1], 64)))
     seen[l] = H
     spread.append(np.sqrt(H.var(axis=0).mean() / (H**2).mean()))
+lost = int(np.flatnonzero(np.array(spread) < 1e-7)[0])
+for l in (0, 1, 3, 10, 20):
+    print(f"layer {l:2}: the images differ by {spread[l]:.0e} of the signal")
+assert H.shape == (10, 64) and spread[3] < 0.05 and lost < 15
+
+# %% tags=["hide-input"]
+#| label: fig-barcodes
+#| fig-cap: One image of each digit (rows) as 40 units of five layers of one random sigmoid network see it.
+#| fig-alt: At the input the ten rows differ. In layer 1 they still differ a little; from layer 3 on all ten rows are the same and the picture consists of vertical stripes.
 fig, axes = plt.subplots(1, 5, figsize=(7.4, 2.0))
 for ax, l in zip(axes, (0, 1, 2, 3, 30)):
     ax.imshow(seen[l][:, 12:52], aspect="auto", interpolation="nearest")
     ax.set(title=f"layer {l}" if l else "input", xticks=[], yticks=range(0, 10, 3))
     ax.grid(False)
 axes[0].set_ylabel("digit")
-lost = int(np.flatnonzero(np.array(spread) < 1e-7)[0])
-for l in (0, 1, 3, 10, 20):
-    print(f"layer {l:2}: the images differ by {spread[l]:.0e} of the signal")
-assert H.shape == (10, 64) and spread[3] < 0.05 and lost < 15
 
 # %% [markdown]
 # **What the code shows:** the signal is alive, each unit says something between 0 and 1.
 # But every image makes it say the same.
 # From layer `{python} lost` on the difference is below one part in ten million, about the resolution of `float32`.
-# From here nothing can be learned: what a loss on top sees hardly depends on the image.
+# In that precision a loss on top sees the same for every image and has nothing to learn from.
 # Three things went wrong, and the lab takes them one at a time: the size of the weights, the slope of the
 # sigmoid, and its mean.
 
@@ -96,8 +98,7 @@ assert H.shape == (10, 64) and spread[3] < 0.05 and lost < 15
 # ## 2. Twelve curves and their slopes
 #
 # Every activation here returns two arrays of the shape of $z$: the values and the slopes.
-# [Backpropagation](../neural-networks/backpropagation.py) needs nothing else of it, and the two share most of
-# their work.
+# [Backpropagation](../neural-networks/backpropagation.py) needs nothing else of it.
 
 # %%
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
@@ -236,9 +237,8 @@ def test_sigmoid_and_softplus_do_not_overflow():
 # %% [markdown]
 # Here are six *slopes* without names.
 # **Predict:** which is which? On offer: sigmoid, tanh, ELU, GELU, softplus, squared ReLU.
-# Ask where it is 0, how large it gets, whether it jumps.
 
-# %%
+# %% tags=["hide-input"]
 #| label: fig-quiz
 #| fig-cap: The slopes of six activations, in random order, for inputs from −4 to 4.
 #| fig-alt: Two bumps, one of height 1 and one of height a quarter; an S from 0 to 1; an S that overshoots both below 0 and above 1; an exponential that reaches 1 at 0 and stays there; a ramp that is 0 on the left and rises without limit.
@@ -251,11 +251,10 @@ for ax, letter, name in zip(axes, "ABCDEF", quiz):
     ax.set(title=letter, ylim=(-0.3, 2.1), xticks=[-4, 0, 4])
 axes[0].set_ylabel("slope")
 
-# %%
+# %% tags=["hide-input"]
 #| label: fig-zoo
 #| fig-cap: Twelve activations (solid) and their slopes (dashed). Grey marks where the slope is smaller than 0.05 in size, so that almost no gradient passes.
 #| fig-alt: The sigmoid and tanh are grey on both sides, the other ten on the left only; ReLU, leaky ReLU and squared ReLU on the whole left half; GELU, SiLU and Mish have a narrow stripe at their lowest point.
-print("answers:", *(f"{a} {name}" for a, name in zip("ABCDEF", quiz)))
 fig, axes = plt.subplots(3, 4, figsize=(7.4, 5.2), sharex=True, sharey=True)
 for ax, name in zip(axes.ravel(), NAMES):
     values, slopes = activate(name, z)
@@ -265,11 +264,12 @@ for ax, name in zip(axes.ravel(), NAMES):
     ax.set(title=name, ylim=(-1.4, 2.6), xticks=[-4, 0, 4])
 
 # %% [markdown]
-# **What the code shows:** grey is where learning stops.
+# **What the code shows:** where it is grey, hardly any gradient passes.
 # The leaky ReLU is grey as well: a gradient that passes its slope of 0.01 twice is
 # ten thousand times smaller (Section 7 shows what that is worth).
-# GELU, SiLU and Mish dip below zero, so their slopes change sign, and each exceeds 1 a little on the right.
+# GELU, SiLU and Mish dip below zero, so their slopes change sign; on the right each slope exceeds 1 a little.
 # Squared ReLU alone has slopes without a limit.
+# The slopes in @fig-quiz belonged, from A to F, to `{python} ", ".join(quiz)`.
 
 # %% [markdown]
 # ### Exercise 1 (apply): a cheap SiLU
@@ -364,14 +364,16 @@ def test_gated_units_match_torch():
 # $g u$?
 
 # %%
-#| label: fig-gates
-#| fig-cap: A gated unit over gate and value. From left to right, the plain product, SwiGLU, its slope in the gate, its slope in the value. Lines are contours at the same levels in all panels; the heavy line is zero.
-#| fig-alt: The product is a saddle. SwiGLU looks like the product on the right half and is nearly flat on the left. Its slope in the gate grows with the value without limit; its slope in the value depends on the gate alone and is the SiLU.
 side = np.linspace(-4, 4, 161)
 g, u = np.meshgrid(side, side)
 h, slopes = hidden("swiglu", np.stack([g, u], axis=-1))
 surfaces = {"g u": g * u, "SwiGLU": h[..., 0], "slope in g": slopes[..., 0],
             "slope in u": slopes[..., 1]}
+
+# %% tags=["hide-input"]
+#| label: fig-gates
+#| fig-cap: A gated unit over gate and value. From left to right, the plain product, SwiGLU, its slope in the gate, its slope in the value. Lines are contours at the same levels in all panels; the heavy line is zero.
+#| fig-alt: The product is a saddle. SwiGLU looks like the product on the right half and is nearly flat on the left. Its slope in the gate grows with the value without limit; its slope in the value depends on the gate alone and is the SiLU.
 fig, axes = plt.subplots(1, 4, figsize=(7.6, 2.4), sharey=True)
 for ax, (name, values) in zip(axes, surfaces.items()):
     image = ax.pcolormesh(g, u, values, cmap="RdBu_r", vmin=-8, vmax=8, rasterized=True)
@@ -508,12 +510,12 @@ def test_starts_match_torch():
 # Take $dz'$, the weights and $\phi'(z)$ as independent, an approximation that is good in wide layers, and you have the right equation.
 #
 # Let $c$ and $c'$ be what the activation leaves of a mean square: $\mathbb{E}[\phi(z)^2] = c \, \mathbb{E}[z^2]$ and
-# $c' = \mathbb{E}[\phi'(z)^2]$.
+# $c' = \mathbb{E}[\phi'(z)^2]$. For ReLU both are the same for every size of $z$, for most others not.
 # Signals keep their size if $d_{in} v c = 1$, gradients if $d_{out} v c' = 1$. Three published starts follow:
 #
 #| start | assumes | demands | $v$ |
 # |---|---|---|---|
-#| LeCun [@lecun2012efficient] | $c = 1$: $\phi$ is nearly $z$ near 0, as tanh | signals | $1 / d_{in}$ |
+#| LeCun [@lecun2012efficient] | $c = 1$: a tanh scaled to a gain of about 1 | signals | $1 / d_{in}$ |
 #| Glorot [@glorot2010understanding] | $c = c' = 1$ | both, and takes the mean of $d_{in}$ and $d_{out}$ | $2 / (d_{in} + d_{out})$ |
 #| He [@he2015delving] | $c = c' = 1/2$: ReLU | signals (or gradients, with $d_{out}$) | $2 / d_{in}$ |
 #
@@ -537,29 +539,31 @@ print(f"c = {c}, c' = {c_prime}, share of the mean: {mean_share:.0%}")
 # **Predict:** sketch the histogram of the values in layer 30 for each.
 
 # %%
+GAINS, ROWS = (0.7, 1.0, 2.5), (1, 2, 5, 10, 20, 30)
+views, edge_share, last_size = {}, {}, {}
+for gain in GAINS:
+    params = init_params([64] + [200] * 31, gain, np.random.default_rng(1))
+    views[gain] = forward(params, X_train[:300], "tanh")[1]
+    edge_share[gain] = (np.abs(views[gain][30]) > 0.95).mean()
+    last_size[gain] = np.sqrt((views[gain][30] ** 2).mean())
+assert last_size[0.7] < 1e-4 and edge_share[2.5] > 0.3
+
+# %% tags=["hide-input"]
 #| label: fig-histograms
 #| fig-cap: Histograms of the values in six of the 30 layers of one random tanh network at three gains. Each row is scaled to its own height.
 #| fig-alt: At gain 0.7 the histograms shrink to a spike at zero. At gain 1 they narrow slowly. At gain 2.5 they pile up at minus one and one from the second layer on and stay so.
-GAINS, ROWS = (0.7, 1.0, 2.5), (1, 2, 5, 10, 20, 30)
-edge_share, last_size = {}, {}
 fig, axes = plt.subplots(1, 3, figsize=(7.4, 3.4), sharey=True)
 for ax, gain in zip(axes, GAINS):
-    params = init_params([64] + [200] * 31, gain, np.random.default_rng(1))
-    h = forward(params, X_train[:300], "tanh")[1]
     for row, l in enumerate(ROWS):
-        counts, edges = np.histogram(h[l], bins=81, range=(-1.02, 1.02))
+        counts, edges = np.histogram(views[gain][l], bins=81, range=(-1.02, 1.02))
         ax.fill_between((edges[1:] + edges[:-1]) / 2, -row,
                         0.9 * counts / counts.max() - row, step="mid",
                         color="C0", lw=0.6)
-    edge_share[gain] = (np.abs(h[30]) > 0.95).mean()
-    last_size[gain] = np.sqrt((h[30] ** 2).mean())
     ax.set(title=f"gain {gain}", xlabel="value", xticks=[-1, 0, 1])
 axes[0].set_yticks(-np.arange(len(ROWS)), [f"layer {l}" for l in ROWS])
-assert last_size[0.7] < 1e-4 and edge_share[2.5] > 0.3
 
 # %% [markdown]
-# **What the code shows:** two ways to be useless, and one that nearly works.
-# At 0.7 the values of layer 30 have size `{python} f"{last_size[0.7]:.0e}"`;
+# **What the code shows:** at 0.7 the values of layer 30 have size `{python} f"{last_size[0.7]:.0e}"`;
 # at 1, size `{python} f"{last_size[1.0]:.2f}"` and falling slowly, because tanh takes a little more than the rule assumes ($c$ is just below 1);
 # at 2.5, `{python} f"{edge_share[2.5]:.0%}"` of them lie beyond 0.95 in size, where the slope is below a tenth.
 #
@@ -570,9 +574,6 @@ assert last_size[0.7] < 1e-4 and edge_share[2.5] > 0.3
 # Does the gradient vanish exponentially with depth?
 
 # %%
-#| label: fig-funnel
-#| fig-cap: Sizes (root mean squares) of pre-activations and gradients in a funnel of 30 layers, from width 256 to 32, for three starts. Medians of nine networks; gradients are relative to the top layer.
-#| fig-alt: For ReLU only He stays level in both directions; LeCun and Glorot lose more than four orders of magnitude. For tanh all three stay within about one order of magnitude, and He is the most level in both directions.
 FUNNEL = [int(w) for w in np.geomspace(256, 32, 31)] + [10]
 
 
@@ -588,19 +589,27 @@ def sizes_by_depth(name: str, start: str | float, widths: list, seed: int) -> tu
     return root[0], root[1] / root[1][-1]
 
 
+STARTS = {"lecun": "-", "glorot": "--", "he": ":"}
 funnel = {}
-fig, axes = plt.subplots(2, 2, figsize=(7.2, 4.6), sharex=True, sharey=True)
-for column, name in zip(axes.T, ("tanh", "relu")):
-    for start, line in zip(("lecun", "glorot", "he"), ("-", "--", ":")):
+for name in ("tanh", "relu"):
+    for start in STARTS:
         runs = [sizes_by_depth(name, start, FUNNEL, seed) for seed in range(9)]
         funnel[name, start] = [np.median(r, axis=0) for r in zip(*runs)]
+shrunk = funnel["relu", "he"][1][0]
+
+# %% tags=["hide-input"]
+#| label: fig-funnel
+#| fig-cap: Sizes (root mean squares) of pre-activations and gradients in a funnel of 30 layers, from width 256 to 32, for three starts. Medians of nine networks; gradients are relative to the top layer.
+#| fig-alt: For ReLU only He stays level in both directions; LeCun and Glorot lose more than four orders of magnitude. For tanh all three stay within about one order of magnitude, and He is the most level in both directions.
+fig, axes = plt.subplots(2, 2, figsize=(7.2, 4.6), sharex=True, sharey=True)
+for column, name in zip(axes.T, ("tanh", "relu")):
+    for start, line in STARTS.items():
         for ax, curve in zip(column, funnel[name, start]):
             ax.semilogy(range(1, 31), curve, line, label=start)
     column[0].set(title=name, ylabel="size of z" if name == "tanh" else None)
     column[1].set(xlabel="layer", ylabel="size of dz" if name == "tanh" else None)
 axes[0, 1].legend()
 axes[0, 0].set_ylim(1e-5, 30)
-shrunk = funnel["relu", "he"][1][0]
 
 # %% [markdown]
 # **What the code shows:** no. The factors $d_{out}/d_{in}$ multiply to $d_{last} / d_{first}$, whatever the depth [@he2015delving].
@@ -616,9 +625,6 @@ shrunk = funnel["relu", "he"][1][0]
 # **Predict:** at which gain does each curve cross zero? For which activations do signal and gradient cross at the same gain?
 
 # %%
-#| label: fig-scan
-#| fig-cap: Change of size over 30 layers, in powers of ten, against the gain. Left, signals; right, gradients. Lines are the prediction, crosses single networks of width 150.
-#| fig-alt: ReLU's straight lines cross zero at root two in both panels. Tanh and sigmoid signals flatten out at high gains. GELU is steepest at its crossing. The sigmoid's signal is level everywhere and its gradient is below the picture until gain 4. The crosses follow the lines.
 u_grid = (np.arange(-4000, 4000) + 0.5) / 400  # standard normal u, without u = 0
 u_weight = np.exp(-(u_grid**2) / 2) / np.exp(-(u_grid**2) / 2).sum()
 
@@ -648,21 +654,32 @@ SCANNED = {
     "selu": (0, (6, 1, 1, 1)),
 }
 scan = np.geomspace(0.4, 4, 41)
-far, theories = [], {}
-fig, axes = plt.subplots(1, 2, figsize=(7.4, 3.5), sharex=True)
-for i, (name, line) in enumerate(SCANNED.items()):
+far, theories, crosses = [], {}, {}
+for name in SCANNED:
     theory = np.log10([predicted(name, gain, gain**2, 29) for gain in scan])
-    theories[name] = theory
     measured = []
     for gain in scan[::4]:
         forth, back = sizes_by_depth(name, gain, [150] * 31 + [10], 3)
         measured.append(np.log10([forth[-1] / forth[0], back[0]]))
-    measured = np.array(measured)
+    theories[name], crosses[name] = theory, np.array(measured)
     inside = np.abs(theory[::4]) < 6
-    far.append(np.abs(measured - theory[::4])[inside].max())
+    far.append(np.abs(crosses[name] - theory[::4])[inside].max())
+tanh_gain = np.interp(0, theories["tanh"][:, 1], scan)
+selu_gains = [np.interp(0, theories["selu"][:, k], scan) for k in (0, 1)]
+assert max(far) < 0.4 and abs(selu_gains[0] - 1) < 0.03
+assert abs(np.interp(0, theories["relu"][:, 0], scan) - 2**0.5) < 0.01
+
+# %% tags=["hide-input"]
+#| label: fig-scan
+#| fig-cap: Change of size over 30 layers, in powers of ten, against the gain. Left, signals; right, gradients. Lines are the prediction, crosses single networks of width 150.
+#| fig-alt: ReLU's straight lines cross zero at root two in both panels. Tanh and sigmoid signals flatten out at high gains. GELU is steepest at its crossing. The sigmoid's signal is level everywhere and its gradient is below the picture until gain 4. The crosses follow the lines.
+fig, axes = plt.subplots(1, 2, figsize=(7.4, 3.5), sharex=True)
+for i, (name, line) in enumerate(SCANNED.items()):
     for k, ax in enumerate(axes):
-        ax.semilogx(scan, theory[:, k], linestyle=line, color=f"C{i}", label=name)
-        ax.plot(scan[::4], measured[:, k], "x", color=f"C{i}", ms=5)
+        ax.semilogx(
+            scan, theories[name][:, k], linestyle=line, color=f"C{i}", label=name
+        )
+        ax.plot(scan[::4], crosses[name][:, k], "x", color=f"C{i}", ms=5)
 for ax, title in zip(axes, ("signal, layer 1 to 30", "gradient, layer 30 to 1")):
     ax.axhline(0, color="0.5", lw=0.8)
     ax.set(title=title, xlabel="gain", ylim=(-6, 6))
@@ -670,23 +687,18 @@ for ax, title in zip(axes, ("signal, layer 1 to 30", "gradient, layer 30 to 1"))
     ax.minorticks_off()
 axes[0].set_ylabel("powers of ten")
 axes[0].legend(fontsize=8, loc="upper left")
-tanh_gain = np.interp(0, theories["tanh"][:, 1], scan)
-selu_gains = [np.interp(0, theories["selu"][:, k], scan) for k in (0, 1)]
-assert (
-    max(far) < 0.4 and abs(np.interp(0, theories["relu"][:, 0], scan) - 2**0.5) < 0.01
-)
-assert abs(selu_gains[0] - 1) < 0.03
 
 
 # %%
-#| label: fig-balance
-#| fig-cap: The map from one layer's mean square to the next (solid) and stairs that follow it from two starts. Where the curve crosses the dotted diagonal the size is kept. The gain is 1.5 for tanh and keeps 1 for the others.
-#| fig-alt: Tanh's curve crosses the diagonal from above and both stairs walk to the crossing. ReLU's curve is the diagonal itself and the stairs stay where they start. GELU's curve crosses at 1 from below; one stair walks to zero and the other out of the picture.
 def signal_gain(name: str) -> float:
     """The gain that keeps mean squares of 1: 1 / sqrt(E[phi(u)^2])."""
     return mean_squares(name, 1.0)[0] ** -0.5
 
 
+# %% tags=["hide-input"]
+#| label: fig-balance
+#| fig-cap: The map from one layer's mean square to the next (solid) and stairs that follow it from two starts. Where the curve crosses the dotted diagonal the size is kept. The gain is 1.5 for tanh and keeps 1 for the others.
+#| fig-alt: Tanh's curve crosses the diagonal from above and both stairs walk to the crossing. ReLU's curve is the diagonal itself and the stairs stay where they start. GELU's curve crosses at 1 from below; one stair walks to zero and the other out of the picture.
 q_grid = np.linspace(0, 2, 41)
 fig, axes = plt.subplots(1, 3, figsize=(7.4, 2.6), sharex=True, sharey=True)
 for ax, (name, gain) in zip(axes, {"tanh": 1.5, "relu": signal_gain("relu"),
@@ -709,12 +721,12 @@ axes[0].set_ylabel("in the next layer")
 # ReLU crosses zero at $\sqrt{2}$ in both panels: one gain serves both directions, and the line is steep,
 # because doubling the gain multiplies 29 layers by $2^{29}$.
 # SELU keeps signals at gain `{python} f"{selu_gains[0]:.2f}"` and gradients at `{python} f"{selu_gains[1]:.2f}"`: close, not equal.
-# Tanh cannot explode forward; backward it can, above gain `{python} f"{tanh_gain:.2f}"`.
+# Tanh cannot explode forward; backward it does in these layers above gain `{python} f"{tanh_gain:.2f}"`.
 # The sigmoid's signal looks healthy at every gain, and its gradient is lost at nearly all of them.
 #
 # @fig-balance says why GELU is steepest at its crossing.
 # Its balance at 1 tips over, ReLU has no preference, and tanh pulls every start to one size.
-# This is one reason why GELU and SiLU networks come with [normalisation](../neural-networks/regularization.py).
+# [Normalisation](../neural-networks/regularization.py) ends the trouble: it resets the size in every layer.
 
 # %% tags=["test"]
 def test_mean_squares_and_prediction():
@@ -775,12 +787,12 @@ def test_default_factor():
 # %% [markdown]
 # ## 5. The mean that ReLU adds
 #
-# In Section 1 every image ended as the same picture, although the signal was alive.
-# The measure is now the *cosine* between the layer's views of two images, their dot product over the product of
+# In Section 1 every image ended as the same picture.
+# Measure it by the *cosine* between the layer's views of two images, their dot product over the product of
 # their lengths: 1 if they point the same way, 0 if they have nothing in common.
 #
-# For a standard normal $z$ the mean of ReLU is $1/\sqrt{2\pi}$, and its square is a share $1/\pi$ of the mean square, about a third
-# (for your four numbers it was 45 per cent). All images share that mean.
+# For a standard normal $z$ the mean of ReLU is $1/\sqrt{2\pi}$, and its square is a share $1/\pi$ of the mean square, about a third.
+# All images have that mean in common.
 # So two images that had nothing in common ($\cos = 0$) leave one ReLU layer with cosine $1/\pi$. For any angle
 # $\theta$ between the pre-activations [@cho2009kernel],
 #
@@ -788,35 +800,30 @@ def test_default_factor():
 # \cos \theta' = \frac{\sin \theta + (\pi - \theta) \cos \theta}{\pi}
 # $$
 #
-# **What this means:** at $\theta = \pi/2$ the right side is $1/\pi$; it is above $\cos \theta$ for every $\theta \gt 0$, and equal at 0.
+# **What this means:** the right side is above $\cos \theta$ for every $\theta \gt 0$, and equal at 0.
 # Layer after layer, angles only shrink.
 #
 # **Predict** five curves over 30 layers, each at a gain that keeps its signal: sigmoid, GELU, ReLU, SELU, tanh.
-# The sixth is a control: ReLU with each unit's mean over the images taken away and the rows scaled back to equal size.
+# The sixth is a control: ReLU again, but from each image's values their mean over the 200 units is subtracted.
 
 # %%
-#| label: fig-cosine
-#| fig-cap: Cosine between the layers' views of two images of different digits, against depth; means over all pairs and five networks of width 200, bands span the networks. Dots are the formula for ReLU.
-#| fig-alt: The sigmoid reaches 1 within three layers and ReLU climbs to almost 1 within thirty layers, on the dots of the formula. GELU climbs a little more slowly. Tanh and SELU stay near zero, and so does ReLU when its mean is taken away.
 def relu_cosine(c: np.ndarray) -> np.ndarray:
     """Cosine of two ReLU layers whose pre-activations have cosine c."""
     c = np.clip(c, -1, 1)
     return (np.sqrt(1 - c**2) + (np.pi - np.arccos(c)) * c) / np.pi
 
 
-def cosines_by_depth(name: str, gain: float, X: np.ndarray, y: np.ndarray, seed: int,
-                     depth: int = 30, centre: bool = False) -> np.ndarray:
-    """Mean cosine of rows of h with different labels, for layers 0 to `depth`."""
+def cosines_by_depth(name: str, gain: float, X: np.ndarray, pairs: np.ndarray,
+                     seed: int, depth: int = 30, centre: bool = False) -> np.ndarray:
+    """Mean cosine of the pairs (n, n) of rows of h, for layers 0 to `depth`."""
     rng, H, found = np.random.default_rng(seed), X, []
-    different = y[:, None] != y[None, :]
     for l in range(depth + 1):
         unit = H / np.linalg.norm(H, axis=1, keepdims=True)
-        found.append((unit @ unit.T)[different].mean())
+        found.append((unit @ unit.T)[pairs].mean())
         W = rng.normal(0, gain / np.sqrt(H.shape[1]), (H.shape[1], 200))
         H = activate(name, H @ W)[0]
-        if centre:
-            H = H - H.mean(axis=0)
-            H /= np.sqrt((H**2).mean(axis=1, keepdims=True))
+        if centre:  # each image for itself: subtract its mean over the units
+            H = H - H.mean(axis=1, keepdims=True)
     return np.array(found)
 
 
@@ -824,27 +831,39 @@ CASES = {"sigmoid": ("sigmoid", signal_gain("sigmoid"), ":"),
          "gelu": ("gelu", signal_gain("gelu"), (0, (6, 1, 1, 1))),
          "relu": ("relu", signal_gain("relu"), "-"),
          "selu": ("selu", 1.0, "-."), "tanh": ("tanh", 1.3, "--"),
-         "relu, mean removed": ("relu", 1.0, (0, (1, 1)))}
+         "relu, centred": ("relu", signal_gain("relu"), (0, (1, 1)))}
+X_pairs, same = X_test[:120], y_test[:120, None] == y_test[None, :120]
+np.fill_diagonal(same, False)
+different = y_test[:120, None] != y_test[None, :120]
+cosine, cosine_same = {}, {}
+print(" " * 14, "different digits, layers 1, 5, 30   same digit, layer 30")
+for label, (name, gain, _) in CASES.items():
+    cosine[label], cosine_same[label] = (
+        np.array([cosines_by_depth(name, gain, X_pairs, pairs, seed,
+                                   centre="centred" in label) for seed in range(5)])
+        for pairs in (different, same))
+    print(f"{label:14}", *(f"{cosine[label][:, l].mean():9.2f}" for l in (1, 5, 30)),
+          f"{cosine_same[label][:, 30].mean():14.2f}")
+apart = [cosine[k][:, 30].mean() for k in ("selu", "tanh", "relu, centred")]
+assert cosine["relu"][:, 30].mean() > 0.9 and max(apart) < 0.1
+
+# %% tags=["hide-input"]
+#| label: fig-cosine
+#| fig-cap: Cosine between the layers' views of two images of different digits, against depth; means over all pairs and five networks of width 200, bands span the networks. Dots are the formula for ReLU.
+#| fig-alt: The sigmoid reaches 1 within three layers and ReLU climbs to almost 1 within thirty layers, on the dots of the formula. GELU climbs a little more slowly. Tanh and SELU stay near zero, and so does ReLU when its mean is subtracted.
 fig, ax = plt.subplots(figsize=(6.8, 3.4))
-cosine = {}
-for i, (label, (name, gain, line)) in enumerate(CASES.items()):
-    runs = np.array([cosines_by_depth(name, gain, X_test[:120], y_test[:120], seed,
-                                      centre="removed" in label) for seed in range(5)])
-    cosine[label] = runs.mean(axis=0)
-    ax.plot(cosine[label], linestyle=line, color=f"C{i}", label=label)
+for i, (label, (_, _, line)) in enumerate(CASES.items()):
+    runs = cosine[label]
+    ax.plot(runs.mean(axis=0), linestyle=line, color=f"C{i}", label=label)
     ax.fill_between(
         range(31), runs.min(axis=0), runs.max(axis=0), alpha=0.2, color=f"C{i}", lw=0
     )
-dots = [cosine["relu"][1]]
+dots = [cosine["relu"][:, 1].mean()]
 for _ in range(29):
     dots.append(relu_cosine(dots[-1]))
 ax.plot(range(1, 31), dots, "o", color="C2", ms=3)
 ax.set(xlabel="layer", ylabel="cosine between two images", ylim=(-0.1, 1.05))
 ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-for label, curve in cosine.items():
-    print(f"{label:18}", *(f"  layer {l} {curve[l]:5.2f}" for l in (1, 5, 30)))
-apart = [cosine[k][30] for k in ("selu", "tanh", "relu, mean removed")]
-assert cosine["relu"][30] > 0.9 and max(apart) < 0.1
 
 # %% tags=["test"]
 def test_relu_cosine():
@@ -859,23 +878,33 @@ def test_relu_cosine():
 
 
 def test_cosines_by_depth():
-    X, y = np.eye(3, 5) + 1.0, np.array([0, 1, 1])
-    start = cosines_by_depth("relu", 1.4, X, y, 0, depth=2)
-    pairs = [X[0] @ X[k] / np.linalg.norm(X[0]) / np.linalg.norm(X[k]) for k in (1, 2)]
-    assert start.shape == (3,) and abs(start[0] - np.mean(pairs)) < 1e-12
-    assert start[0] < start[1] < start[2] < 1
-    assert cosines_by_depth("relu", 1.4, X, y, 0, depth=2, centre=True)[2] < 0
+    X, pairs = np.eye(3, 5) + 1.0, np.zeros((3, 3), dtype=bool)
+    pairs[0, 1:] = True
+    for name, centre in (("relu", False), ("tanh", False), ("relu", True)):
+        found = cosines_by_depth(name, 1.4, X, pairs, 0, depth=2, centre=centre)
+        rng, h = np.random.default_rng(0), torch.tensor(X)
+        for l in range(3):
+            expected = F.cosine_similarity(h[:1], h[1:]).mean().item()
+            assert found.shape == (3,) and abs(found[l] - expected) < 1e-9
+            std = 1.4 / [5, 200][l > 0] ** 0.5
+            h = h @ torch.tensor(rng.normal(0, std, (h.shape[1], 200)))
+            h = torch_activation(name, h)
+            h = h - h.mean(dim=1, keepdim=True) if centre else h
 
 
 # %% [markdown]
-# **What the code shows:** the mean is the culprit. Take it away and ReLU keeps the images apart like the functions that have
-# mean zero anyway. (The scaling changes nothing by itself: ReLU commutes with it, and a cosine does not see it.)
-# With it, after 30 layers their cosine is
-# `{python} f"{cosine['relu'][30]:.2f}"`: what distinguishes them still exists, as a small part of a large common signal.
+# **What the code shows:** the mean is the culprit. Subtract it and ReLU keeps different digits apart, like the functions that have
+# mean zero anyway. With it, after 30 layers their cosine is
+# `{python} f"{cosine['relu'][:, 30].mean():.2f}"`: what distinguishes them still exists, as a small part of a large common signal.
 # The sigmoid, with a mean of $1/2$, needs three layers for that.
+# (Subtracting each unit's mean *over the images* would be no test: then the cosines average to about 0 by arithmetic.)
+#
+# The last column warns you. Two images of the *same* digit start with cosine
+# `{python} f"{cosine_same['relu'][:, 0].mean():.2f}"`. SELU and tanh still know it after 30 layers; the centred ReLU, with
+# `{python} f"{cosine_same['relu, centred'][:, 30].mean():.2f}"`, has forgotten what they share.
 # @schoenholz2017deep study such curves in general.
-# Removing means is part of what [batch normalisation](../neural-networks/regularization.py) does. It has a price at great
-# depth (Exercise 4; @yang2019mean for batch normalisation).
+# Layer [normalisation](../neural-networks/regularization.py) subtracts the same mean. Exercise 4 shows the price at great
+# depth; @yang2019mean show it for batch normalisation.
 #
 # ### Exercise 3 (apply): where SELU's constants come from
 #
@@ -911,7 +940,7 @@ def test_selu_constants():
 #
 # Take ReLU minus a constant $m$ that makes its mean 0 for standard normal $z$, and the gain that then keeps signals.
 # Return $m$, this gain, and the factor per layer of the mean square of the gradient.
-# What does it say about the curve "mean removed"?
+# What does it say about the centred ReLU above?
 
 # %%
 def centred_relu() -> tuple[float, float, float]:
@@ -938,19 +967,16 @@ def test_centred_relu():
 # %% [markdown] tags=["solution"]
 # $m = 1/\sqrt{2\pi}$ and $\text{gain}^2 = 1 / (1/2 - 1/(2\pi))$. Each layer multiplies the gradient's mean square by half of that,
 # `{python} f"{0.5 / (0.5 - 0.5 / np.pi):.2f}"`; over 30 layers by `{python} f"{(0.5 / (0.5 - 0.5 / np.pi)) ** 30:,.0f}"`. Subtracting a constant takes size from the signal and nothing from
-# the slopes, so the gain that repairs the signal is too large for the gradient. Means of zero keep images apart because they
-# amplify differences, and what amplifies differences forward amplifies gradients backward.
+# the slopes, so the gain that repairs the signal is too large for the gradient. This centring keeps images apart because it
+# amplifies differences, and what amplifies differences forward amplifies gradients backward.
 
 # %% [markdown]
 # ## 6. Maps of saturation
 #
-# A slope below 0.05 in size was grey in @fig-zoo. Where in a network are units grey, and for how many images?
+# A slope below 0.05 in size was grey in @fig-zoo. How many are grey in a network, and where?
 # **Predict** the map of each activation, layers to the right, gains upward. Which map has no structure at all?
 
 # %%
-#| label: fig-saturation
-#| fig-cap: Share of units and images whose slope is smaller than 0.05 in size, the grey of the zoo, by layer and gain. Networks of width 64 on 200 images.
-#| fig-alt: Tanh goes from almost none at small gains to most at gain 6, evenly in all layers. The sigmoid does so at larger gains. ReLU is one half everywhere. GELU and SELU are zero or near it for small gains, where the signal is small, and near one half or more for large ones.
 map_gains = np.geomspace(0.5, 8, 17)
 MAPPED = ("sigmoid", "tanh", "relu", "gelu", "selu")
 flat = np.zeros((len(MAPPED), len(map_gains), 20))
@@ -959,6 +985,11 @@ for i, name in enumerate(MAPPED):
         params = init_params([64] * 21 + [10], gain, np.random.default_rng(2))
         slopes = forward(params, X_train[:200], name)[2]
         flat[i, j] = [(np.abs(s) < 0.05).mean() for s in slopes]
+
+# %% tags=["hide-input"]
+#| label: fig-saturation
+#| fig-cap: Share of units and images whose slope is smaller than 0.05 in size, the grey of the zoo, by layer and gain. Networks of width 64 on 200 images.
+#| fig-alt: Tanh goes from almost none at small gains to most at gain 6, evenly in all layers. The sigmoid does so at larger gains. ReLU is one half everywhere. GELU and SELU are zero or near it for small gains, where the signal is small, and near one half or more for large ones.
 fig, axes = plt.subplots(1, 5, figsize=(7.6, 2.5), sharey=True)
 for ax, name, share in zip(axes, MAPPED, flat):
     image = ax.pcolormesh(
@@ -974,9 +1005,8 @@ fig.colorbar(image, ax=axes, label="share flat")
 # %% [markdown]
 # **What the code shows:** ReLU's map is blank: half of the slopes are zero at any gain, since only the sign of $z$ counts.
 # Tanh saturates with the gain and settles within two layers. The sigmoid bends more slowly and needs larger gains.
-# GELU and SELU show an edge near the gain where their balance tips: below it signals shrink until the
-# slopes are those at 0 and none is flat; above it they grow until GELU is as good as a ReLU.
-# So "GELU does not saturate" holds on one side only.
+# GELU and SELU show an edge: below it signals stay small and hardly any slope is flat; above it they grow without limit, until
+# both are as good as a ReLU.
 #
 # ## 7. Dead units, live
 #
@@ -985,7 +1015,7 @@ fig.colorbar(image, ax=axes, label="share flat")
 # A ReLU unit that is on for none is *dead*: $dz = 0$ on every image, and so is the gradient of its weights.
 # Two ways to kill are a large rate, and biases that start far below zero.
 # In the second film the gradient is *clipped*: scaled down to norm 1 when it is longer.
-# **Predict** for each of the four films below how many units of layer 2 turn orange, and whether any comes back.
+# **Predict** for each of the four films how many units of layer 2 turn orange, and whether any comes back.
 
 # %%
 #| chunk: softmax
@@ -1089,59 +1119,52 @@ def test_accuracy_and_activity():
 
 
 # %%
-#| label: fig-live
-#| fig-cap: The 64 units of the second hidden layer, sorted by their activity at the end, during 240 steps. Grey is the share of the training images on which a unit is on; orange marks units that are off on all of them.
-#| fig-alt: At rate 1 orange bars start early, and at the end half of the rows are orange; some units come back. With clipping at the same rate nothing is orange. With biases of minus two most rows are orange from the start and stay so. With a leaky slope of 0.1 and the same biases they start orange and nearly all come back.
 FILMS = {
     "rate 1": ("relu", 1.0, 0.0, np.inf),
     "rate 1, clipped": ("relu", 1.0, 0.0, 1.0),
     "bias −2": ("relu", 0.2, -2.0, np.inf),
     "bias −2, leaky 0.1": ("leaky_relu", 0.2, -2.0, np.inf),
 }
-off = {}
-fig, axes = plt.subplots(1, 4, figsize=(7.8, 2.7), sharey=True)
-for ax, (label, (name, lr, bias, clip)) in zip(axes, FILMS.items()):
+off, films = {}, {}
+for label, (name, lr, bias, clip) in FILMS.items():
     film, rng = [], np.random.default_rng(0)
     net = init_params([64, 64, 64, 10], "he", rng, bias=bias)
     net = train(net, X_train, y_train, name, lr, rng, a=0.1, clip=clip,
                 watch=lambda p: film.append(activity(p, X_train, name, 0.1)))
     first, second = (np.array(layer).T for layer in zip(*film))  # (64, 240)
-    order = np.argsort(second[:, -40:].mean(axis=1))
-    ax.set_facecolor("C1")
-    image = ax.imshow(
-        np.ma.masked_equal(second[order], 0),
-        aspect="auto",
-        vmin=0,
-        vmax=1,
-        cmap="Greys",
-        interpolation="nearest",
-    )
-    ax.set(title=label, xlabel="step", yticks=[0, 20, 40, 60])
-    ax.grid(False)
+    films[label] = second[np.argsort(second[:, -40:].mean(axis=1))]
     off[label] = (second[:, 0] == 0).sum(), (second[:, -1] == 0).sum()
     back = ((second == 0).any(axis=1) & (second[:, -1] > 0)).sum()
     print(f"{label:18} off: start {off[label][0]:2}, end {off[label][1]:2}; "
           f"came back {back:2}; layer 1 {(first[:, -1] == 0).sum()}; "
           f"accuracy {accuracy(net, X_test, y_test, name, 0.1):.2f}")
-axes[0].set_ylabel("unit")
-fig.colorbar(image, ax=axes, label="share of images")
 assert off["rate 1"][1] > 20 and off["rate 1, clipped"][1] == 0
 assert off["bias −2"][1] > 40 and off["bias −2, leaky 0.1"][1] < 5
 
+# %% tags=["hide-input"]
+#| label: fig-live
+#| fig-cap: The 64 units of the second hidden layer, sorted by their activity at the end, during 240 steps. Grey is the share of the training images on which a unit is on; orange marks units that are off on all of them.
+#| fig-alt: At rate 1 orange bars start early, and at the end half of the rows are orange; some units come back. With clipping at the same rate nothing is orange. With biases of minus two most rows are orange from the start and stay so. With a leaky slope of 0.1 and the same biases they start orange and nearly all come back.
+fig, axes = plt.subplots(1, 4, figsize=(7.8, 2.7), sharey=True)
+for ax, (label, film) in zip(axes, films.items()):
+    ax.set_facecolor("C1")
+    image = ax.imshow(np.ma.masked_equal(film, 0), aspect="auto", vmin=0, vmax=1,
+                      cmap="Greys", interpolation="nearest")
+    ax.set(title=label, xlabel="step", yticks=[0, 20, 40, 60])
+    ax.grid(False)
+axes[0].set_ylabel("unit")
+fig.colorbar(image, ax=axes, label="share of images")
+
 # %% [markdown]
-# **What the code shows:** both work. At rate 1 units die during training, and some come back, because the layer
+# **What the code shows:** both kill. At rate 1 units die during training, and some come back, because the layer
 # *below* them still learns. With biases of −2 most are dead before the first step.
 # No unit of layer 1 died at rate 1. Section 5 suggests why: layer 2 sees inputs that are all positive, with a large common mean,
 # so one bad step moves a unit's $z$ on *all* images at once. The pixels have mean zero.
 #
-# That is a hypothesis; test it with a control.
-# **Question:** is it the mean of the inputs that kills? **Prediction:** give the same images without subtracting the mean
-# (and with mean square 1, as before), and layer 1 dies too.
+# That is a hypothesis. **Question:** is it the mean of the inputs that kills? **Prediction:** the same images without the
+# subtraction (again with mean square 1) kill layer 1 too.
 
 # %%
-#| label: fig-mean-kills
-#| fig-cap: Share of dead units in the two hidden layers after training, against the rate, for images with the pixel means subtracted and not. Means of six networks, bars from the least to the most.
-#| fig-alt: With means subtracted no unit of layer 1 dies at any rate, and layer 2 dies only at rate 1. With the means left in, more than half of layer 1 is dead at 0.5 and nearly all at 1.
 raw = digits.data[shuffled[:1000]]
 raw = raw / np.sqrt((raw**2).mean())
 kill_rates, fates = (0.1, 0.2, 0.3, 0.5, 1.0), {}
@@ -1155,6 +1178,13 @@ with np.errstate(all="ignore"):
                 net = train(net, X, y_train, "relu", lr, rng)
                 on = activity(net, X, "relu")
                 fates[label][i, seed] = [(layer == 0).mean() for layer in on]
+assert fates["centred"][..., 0].max() == 0
+assert fates["not centred"][3, :, 0].mean() > 0.4
+
+# %% tags=["hide-input"]
+#| label: fig-mean-kills
+#| fig-cap: Share of dead units in the two hidden layers after training, against the rate, for images with the pixel means subtracted and not. Means of six networks, bars from the least to the most.
+#| fig-alt: With means subtracted no unit of layer 1 dies at any rate, and layer 2 dies only at rate 1. With the means left in, more than half of layer 1 is dead at 0.5 and nearly all at 1.
 fig, axes = plt.subplots(1, 2, figsize=(7, 2.9), sharey=True)
 for layer, ax in enumerate(axes):
     for k, (label, runs) in enumerate(fates.items()):
@@ -1178,9 +1208,6 @@ for layer, ax in enumerate(axes):
     ax.minorticks_off()
 axes[0].set_ylabel("share of dead units")
 axes[0].legend()
-assert (
-    fates["centred"][..., 0].max() == 0 and fates["not centred"][3, :, 0].mean() > 0.4
-)
 
 # %% [markdown]
 # **What the code shows:** the prediction holds. Without the subtraction `{python} f"{fates['not centred'][3, :, 0].mean():.0%}"` of layer 1
@@ -1210,9 +1237,6 @@ assert size[dead].max() == 0 < dead.sum()
 # Next, the cures. **Predict:** which of them helps against both diseases?
 
 # %%
-#| label: fig-cures
-#| fig-cap: Two ways to kill (left, a rate of 1; right, biases that start at −2, at rate 0.2) and their cures. Each dot is one of eight networks; its colour is the share of units in the second hidden layer that are off on all training images.
-#| fig-alt: Against rate 1 only tanh, clipping and the smaller rate bring all networks to 0.97; most leaky and ELU networks overflow or stay far below. Against biases of minus two, leaky 0.1, ELU, tanh and a bias of zero bring all to 0.92 or more; leaky 0.01 and clipping do nothing.
 CURES = {"rate 1": {"none": ("relu", {}), "leaky 0.01": ("leaky_relu", {"a": 0.01}),
                     "leaky 0.1": ("leaky_relu", {"a": 0.1}), "elu": ("elu", {}),
                     "tanh": ("tanh", {}), "clip at 1": ("relu", {"clip": 1.0}),
@@ -1237,47 +1261,43 @@ def treated(name: str, seed: int, lr: float, bias: float, a: float = 0.01,
 
 
 cured = {}
-fig, axes = plt.subplots(1, 2, figsize=(7.6, 3.0), sharex=True)
-for ax, (disease, start) in zip(axes, {"rate 1": {"lr": 1.0, "bias": 0.0},
-                                       "bias −2": {"lr": 0.2, "bias": -2.0}}.items()):
-    for row, (cure, (name, change)) in enumerate(CURES[disease].items()):
+for disease, start in {"rate 1": {"lr": 1.0, "bias": 0.0},
+                       "bias −2": {"lr": 0.2, "bias": -2.0}}.items():
+    for cure, (name, change) in CURES[disease].items():
         runs = np.array([treated(name, seed, **(start | change)) for seed in range(8)])
         cured[disease, cure] = runs
         lost = np.isnan(runs[:, 0])
-        height = -row + np.linspace(-0.25, 0.25, 8)
-        ax.plot(
-            runs[lost, 1],
-            height[lost],
-            "x",
-            color="C1",
-            label="overflowed" if row == 2 else None,
-        )
-        image = ax.scatter(
-            runs[~lost, 1],
-            height[~lost],
-            c=runs[~lost, 0],
-            vmin=0,
-            vmax=1,
-            s=28,
-            edgecolors="black",
-            linewidths=0.5,
-        )
         silent = f"{runs[~lost, 0].mean():4.0%}" if not lost.all() else "   -"
         low, mean, high = (f(runs[:, 1]) for f in (np.min, np.mean, np.max))
         print(f"{disease:8}{cure:11} overflowed {lost.sum()}, silent in the others "
               f"{silent}, accuracy {mean:.2f}, {low:.2f} to {high:.2f}")
-    ax.set_yticks(-np.arange(7), CURES[disease])
+
+# %% tags=["hide-input"]
+#| label: fig-cures
+#| fig-cap: Two ways to kill (left, a rate of 1; right, biases that start at −2, at rate 0.2) and their cures. Each dot is one of eight networks; its colour is the share of units in the second hidden layer that are off on all training images.
+#| fig-alt: Against rate 1 only tanh, clipping and the smaller rate bring all networks to 0.96 or more; most leaky and ELU networks overflow or stay far below. Against biases of minus two, leaky 0.1, ELU, tanh and a bias of zero bring all to 0.92 or more; leaky 0.01 and clipping do nothing.
+fig, axes = plt.subplots(1, 2, figsize=(7.6, 3.0), sharex=True)
+for ax, disease in zip(axes, CURES):
+    for row, cure in enumerate(CURES[disease]):
+        runs = cured[disease, cure]
+        lost = np.isnan(runs[:, 0])
+        height = -row + np.linspace(-0.25, 0.25, 8)
+        ax.plot(runs[lost, 1], height[lost], "x", color="C1",
+                label="overflowed" if row == 2 else None)
+        image = ax.scatter(runs[~lost, 1], height[~lost], c=runs[~lost, 0], vmin=0,
+                           vmax=1, s=28, edgecolors="black", linewidths=0.5)
+    ax.set_yticks(-np.arange(len(CURES[disease])), CURES[disease])
     ax.set(title=disease, xlabel="test accuracy", xlim=(0, 1.03))
 axes[0].legend(loc="center")
 fig.colorbar(image, ax=axes, label="share silent")
 
 # %% [markdown]
-# **What the code shows:** two diseases. Biases of −2 are a matter of slope: with 0.1 or an ELU the units climb back, with 0.01 they do not in six passes (the grey of @fig-zoo),
+# **What the code shows:** biases of −2 are a matter of slope: with 0.1 or an ELU the units climb back, with 0.01 they do not in six passes (the grey of @fig-zoo),
 # and clipping cannot enlarge a gradient that is zero.
 # A rate of 1 is too large for the unbounded activations: ELU overflowed in `{python} np.isnan(cured["rate 1", "elu"][:, 0]).sum()` of 8 runs
 # and leaky 0.1 in `{python} np.isnan(cured["rate 1", "leaky 0.1"][:, 0]).sum()`, where plain ReLU died instead. There dead units are a symptom, and a slope on the left
 # removes the symptom at best. Clipping the gradient's norm, or a smaller rate, removes the cause.
-# Only the bounded tanh takes both.
+# Only the bounded tanh takes both. (Silent tanh units are not dead: their slopes are small, but not zero.)
 # So when you see dead units, ask *when* they died.
 #
 # ### Exercise 5 (apply): raise the dead
@@ -1330,7 +1350,7 @@ def test_revive():
 # %% [markdown]
 # ## 8. What the kinks draw
 #
-# A ReLU network of one input is a polygon: it bends where some unit switches, and nowhere else
+# A ReLU network of one input draws a polygon: it bends where some unit switches, and nowhere else
 # ([multilayer networks](../neural-networks/multilayer-networks.py) count such pieces on a grid).
 # Here they are found exactly. Where no unit switches every $h$ is a straight line, so the next layer's
 # zeros can be solved for; they cut the interval, and each piece goes on to the next layer.
@@ -1390,15 +1410,20 @@ def test_kinks():
 # **Predict:** where are the 20 kinks before training? How many can there be at the end?
 
 # %%
-#| label: fig-kinks
-#| fig-cap: Left, the kinks of a ReLU network of 20 hidden units during training, against the step. Right, what it has learned, with its kinks as ticks, and the target (dashed).
-#| fig-alt: All kinks start at zero, fan out in both directions within the first two hundred steps, and then hardly move. The learned polygon follows the sine with corners at the ticks.
 x_data = np.linspace(-1, 1, 41)[:, None]
 t_data = np.sin(4 * x_data)
 trail, rng = [], np.random.default_rng(0)
 poly = train(init_params([1, 20, 1], "he", rng), x_data, t_data, "relu", 0.1, rng,
              epochs=2000, batch=41, momentum=0.9,
              watch=lambda p: trail.append(kinks(p, -1.5, 1.5)))
+final_kinks = kinks(poly, -1.5, 1.5)
+print("pieces before training:", len(trail[0]) + 1, " after:", len(final_kinks) + 1)
+assert len(trail[0]) == 1 and len(final_kinks) <= 20
+
+# %% tags=["hide-input"]
+#| label: fig-kinks
+#| fig-cap: Left, the kinks of a ReLU network of 20 hidden units during training, against the step. Right, what it has learned, with its kinks as ticks, and the target (dashed).
+#| fig-alt: All kinks start at zero, fan out in both directions within the first two hundred steps, and then hardly move. The learned polygon follows the sine with corners at the ticks.
 fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3), sharex=True)
 for step in [*range(0, 200, 4), *range(200, 2000, 20)]:
     left.plot(trail[step], np.full(len(trail[step]), step), ".", color="C0", ms=2)
@@ -1406,11 +1431,8 @@ left.set(xlabel="$x$", ylabel="step", xlim=(-1.5, 1.5))
 x_wide = np.linspace(-1.5, 1.5, 601)[:, None]
 right.plot(x_wide, np.sin(4 * x_wide), "--", color="0.5", lw=1.2)
 right.plot(x_wide, forward(poly, x_wide, "relu")[0][-1])
-final_kinks = kinks(poly, -1.5, 1.5)
 right.plot(final_kinks, np.full(len(final_kinks), -1.6), "|", color="C1", ms=9)
 right.set(xlabel="$x$", ylim=(-1.8, 1.8))
-print("pieces before training:", len(trail[0]) + 1, " after:", len(final_kinks) + 1)
-assert len(trail[0]) == 1 and len(final_kinks) <= 20
 
 # %% [markdown]
 # **What the code shows:** with biases of zero all kinks sit at 0, so 20 units make two pieces: an untrained ReLU network of one input is
@@ -1418,32 +1440,36 @@ assert len(trail[0]) == 1 and len(final_kinks) <= 20
 # Training moves the biases. The kinks fan out within a few hundred steps and then hardly move.
 # It ends with `{python} len(final_kinks) + 1` pieces; more than 21 is impossible with 20 hidden units in one layer.
 #
-# The shape of the activation shows most where there are no data.
 # **Predict:** sketch the fits of ReLU, GELU, tanh and squared ReLU, and their slopes, from −3 to 3 if the data end at −1 and 1.
 
 # %%
-#| label: fig-extrapolate
-#| fig-cap: Top, networks with two hidden layers of 16 units after fitting the points in the shaded range, three seeds each; the target is dashed. Bottom, the slopes of the first network.
-#| fig-alt: Inside the range all fit. Outside, ReLU goes on as a straight line, GELU nearly so, tanh levels off and squared ReLU curves away. The slope of the ReLU fit is a staircase, that of the others is smooth.
 FITS = {"relu": 0.1, "gelu": 0.1, "tanh": 0.1, "relu2": 0.02}
 x_far = np.linspace(-3, 3, 1201)[:, None]
-fit_error = {}
-fig, axes = plt.subplots(2, 4, figsize=(7.6, 4), sharex=True, sharey="row")
-for (top, bottom), (name, lr) in zip(axes.T, FITS.items()):
-    fit_error[name] = []
+curves, fit_error = {}, {}
+for name, lr in FITS.items():
+    curves[name], fit_error[name] = [], []
     for seed in range(3):
         rng = np.random.default_rng(seed)
         net = init_params([1, 16, 16, 1], signal_gain(name), rng)
-        net = train(
-            net, x_data, t_data, name, lr, rng, epochs=2000, batch=41, momentum=0.9
-        )
-        curve = forward(net, x_far, name)[0][-1][:, 0]
-        top.plot(x_far, curve, color="C0", lw=1.2, alpha=0.9)
+        net = train(net, x_data, t_data, name, lr, rng, epochs=2000, batch=41,
+                    momentum=0.9)
+        curves[name].append(forward(net, x_far, name)[0][-1][:, 0])
         fit_error[name].append(np.abs(forward(net, x_data, name)[0][-1] - t_data).max())
-        if seed == 0:
-            bottom.plot(x_far[1:], np.diff(curve) / np.diff(x_far[:, 0]), lw=1.2)
-            if name == "relu":
-                deep_kinks = kinks(net, -1, 1)
+        if name == "relu" and seed == 0:
+            deep_kinks = kinks(net, -1, 1)
+print("largest errors on the points:",
+      {n: round(float(max(e)), 2) for n, e in fit_error.items()})
+print("pieces of the first ReLU fit between -1 and 1:", len(deep_kinks) + 1)
+
+# %% tags=["hide-input"]
+#| label: fig-extrapolate
+#| fig-cap: Top, networks with two hidden layers of 16 units after fitting the points in the shaded range, three seeds each; the target is dashed. Bottom, the slopes of the first network.
+#| fig-alt: Inside the range all fit. Outside, ReLU goes on as a straight line, GELU nearly so, tanh levels off and squared ReLU curves away. The slope of the ReLU fit is a staircase, that of the others is smooth.
+fig, axes = plt.subplots(2, 4, figsize=(7.6, 4), sharex=True, sharey="row")
+for (top, bottom), name in zip(axes.T, FITS):
+    for curve in curves[name]:
+        top.plot(x_far, curve, color="C0", lw=1.2, alpha=0.9)
+    bottom.plot(x_far[1:], np.diff(curves[name][0]) / np.diff(x_far[:, 0]), lw=1.2)
     top.plot(x_far, np.sin(4 * x_far), "--", color="0.4", lw=1)
     for ax in (top, bottom):
         ax.axvspan(-1, 1, color="0.9", lw=0)
@@ -1451,14 +1477,9 @@ for (top, bottom), (name, lr) in zip(axes.T, FITS.items()):
     bottom.set(xlabel="$x$", ylim=(-8, 8))
 axes[0, 0].set_ylabel("fit")
 axes[1, 0].set_ylabel("slope")
-print(
-    "largest errors on the points:",
-    {n: round(float(max(e)), 2) for n, e in fit_error.items()},
-)
-print("pieces of the first ReLU fit between -1 and 1:", len(deep_kinks) + 1)
 
 # %% [markdown]
-# **What the code shows:** inside, one cannot tell the fits apart by eye; the slopes give them away. ReLU's is a staircase of
+# **What the code shows:** inside, the fits are hard to tell apart; their slopes give them away. ReLU's is a staircase of
 # `{python} len(deep_kinks) + 1` steps, from 32 hidden units in two layers.
 # Outside, each continues in its own way: ReLU straight, GELU soon straight, tanh level, and two layers of squared ReLU like a polynomial of degree 4.
 # The three seeds agree where there are data and part where there are none.
@@ -1466,9 +1487,6 @@ print("pieces of the first ReLU fit between -1 and 1:", len(deep_kinks) + 1)
 # In the plane the kinks are lines. **Predict:** where can the boundary between two classes bend, if all hidden units are ReLUs?
 
 # %%
-#| label: fig-regions
-#| fig-cap: Two half-moons of points and networks of 16 hidden units. Each shade is a region in which no unit switches; the heavy line is the decision boundary.
-#| fig-alt: Before training lines cross the plane at random. After training the boundary is a chain of straight segments that bends where it crosses a region's border. With two layers of eight the inner borders are bent themselves. The tanh boundary is smooth and there are no regions.
 moons, moon_label = make_moons(200, noise=0.15, random_state=0)
 moons = (moons - moons.mean(axis=0)) / moons.std()
 axis = (np.arange(400) + 0.5) / 400 * 6 - 3
@@ -1495,21 +1513,25 @@ PANELS = {
     "two layers": ([2, 8, 8, 2], "relu", 200),
     "tanh, two layers": ([2, 8, 8, 2], "tanh", 200),
 }
-fig, axes = plt.subplots(1, 4, figsize=(7.8, 2.3))
-for ax, (label, (sizes, name, epochs)) in zip(axes, PANELS.items()):
-    net = moon_net(sizes, name, epochs, seed=0)
+counted, moon_nets = {}, {}
+for label, (sizes, name, epochs) in PANELS.items():
+    nets = [moon_net(sizes, name, epochs, seed) for seed in range(4)]
+    moon_nets[label] = nets[0]
     if name == "relu":
+        counted[label] = [int(regions(net, plane).max()) + 1 for net in nets]
+        print(f"{label:21} regions in the window, four seeds: {counted[label]}")
+
+# %% tags=["hide-input"]
+#| label: fig-regions
+#| fig-cap: Two half-moons of points and networks of 16 hidden units. Each shade is a region in which no unit switches; the heavy line is the decision boundary.
+#| fig-alt: Before training lines cross the plane at random. After training the boundary is a chain of straight segments that bends where it crosses a region's border. With two layers of eight the inner borders are bent themselves. The tanh boundary is smooth and there are no regions.
+fig, axes = plt.subplots(1, 4, figsize=(7.8, 2.3))
+for ax, (label, net) in zip(axes, moon_nets.items()):
+    if label in counted:
         shade = np.random.default_rng(1).uniform(0.62, 1, 10_000)[regions(net, plane)]
-        ax.imshow(
-            shade.reshape(400, 400),
-            extent=(-3, 3, -3, 3),
-            origin="lower",
-            cmap="gray",
-            vmin=0,
-            vmax=1,
-            interpolation="nearest",
-        )
-    scores = forward(net, plane, name)[0][-1]
+        ax.imshow(shade.reshape(400, 400), extent=(-3, 3, -3, 3), origin="lower",
+                  cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    scores = forward(net, plane, PANELS[label][1])[0][-1]
     ax.contour(
         axis, axis, (scores[:, 1] - scores[:, 0]).reshape(400, 400), [0], colors="black"
     )
@@ -1518,11 +1540,6 @@ for ax, (label, (sizes, name, epochs)) in zip(axes, PANELS.items()):
     ax.set_title(label, fontsize=9)
     ax.set(xticks=[], yticks=[], xlim=(-3, 3), ylim=(-3, 3), aspect="equal")
     ax.grid(False)
-counted = {}
-for label, (sizes, name, epochs) in list(PANELS.items())[:3]:
-    counted[label] = [int(regions(moon_net(sizes, name, epochs, seed), plane).max()) + 1
-                      for seed in range(4)]
-    print(f"{label:21} regions in the window, four seeds: {counted[label]}")
 
 # %% tags=["test"]
 def test_regions():
@@ -1539,9 +1556,10 @@ def test_regions():
 # **What the code shows:** the boundary is straight inside each region and bends only where it crosses a border, where a unit
 # switches. The tanh boundary has no corners.
 # Trained one-layer networks have `{python} min(counted["one layer"])` to `{python} max(counted["one layer"])` regions in the window, where
-# 16 lines allow 137 (Exercise 6); two layers of eight, with as many units, `{python} min(counted["two layers"])` to
+# 16 lines allow `{python} 1 + 16 + 16 * 15 // 2` (Exercise 6); two layers of eight, with as many units, `{python} min(counted["two layers"])` to
 # `{python} max(counted["two layers"])`, on a grid that misses the smallest.
-# Depth allows far more; @hanin2019complexity found that networks, random or trained, stay far below the maximum.
+# Depth allows far more; @hanin2019complexity prove that random networks stay far below the maximum on average, and observe it in
+# trained ones.
 #
 # ### Exercise 6 (check): how many regions can there be?
 #
@@ -1575,17 +1593,17 @@ def test_most_regions():
 # Ten activations, digits, two hidden layers. **Question:** how much does the activation matter when each gets its own best rate?
 #
 # The rules: eight passes of SGD with momentum 0.9; weights at the signal gain of Section 4;
-# the best of seven rates by validation accuracy, over three seeds; then twelve *new* seeds on the test images.
+# the best of ten rates by validation accuracy, over three seeds; then twelve *new* seeds on the test images.
 # SwiGLU gets narrower layers and so a nearly equal number of parameters.
 # What counts is the difference to the ReLU network of the same seed.
 #
 # **Prediction:** the document's race in eight narrow layers ended with tanh first and ReLU last. In a shallow network
 # the first eight should end within one per cent. Squared ReLU and SwiGLU have slopes
-# without limit and should need smaller rates; guess whether they catch up.
-# As a control these two (and ReLU) also run with the gradient's norm clipped at 1.
+# without limit and should need smaller rates.
+# As controls these two and ReLU also run with the gradient's norm clipped at 1, first at the same gain, then at half of it.
 
 # %%
-RACE_RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+RACE_RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 RACERS = ["sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "mish",
           "relu2", "swiglu"]
 PLAIN, GATED = [64, 64, 64, 10], [64, 40, 40, 10]
@@ -1596,116 +1614,103 @@ def count(net: list) -> int:
     return sum(W.size + b.size for W, b in net)
 
 
-def race(name: str, lr: float, seed: int, clip: float = np.inf) -> tuple[float, float]:
-    """Accuracy on the validation and the test images after eight passes."""
+def race(name: str, lr: float, seed: int, clip: float = np.inf,
+         share: float = 1.0) -> tuple[float, float]:
+    """Accuracy on validation and test images; starts at `share` of the signal gain."""
     rng, gated = np.random.default_rng(seed), name in GATES
-    gain = signal_gain(GATES.get(name, name))
+    gain = share * signal_gain(GATES.get(name, name))
     net = init_params(GATED if gated else PLAIN, gain, rng, gated=gated)
     with np.errstate(all="ignore"):  # too large a rate overflows
-        net = train(
-            net, X_train, y_train, name, lr, rng, epochs=8, momentum=0.9, clip=clip
-        )
+        net = train(net, X_train, y_train, name, lr, rng, epochs=8, momentum=0.9,
+                    clip=clip)
         return accuracy(net, X_val, y_val, name), accuracy(net, X_test, y_test, name)
 
 
-def tuned(name: str, clip: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
-    """Validation accuracy (rate, seed); test accuracy of new seeds at the best rate."""
-    val = np.array(
-        [[race(name, lr, seed, clip)[0] for seed in range(3)] for lr in RACE_RATES]
-    )
-    best = RACE_RATES[val.mean(axis=1).argmax()]
-    return val, np.array([race(name, best, 100 + seed, clip)[1] for seed in range(12)])
+def tuned(name: str, **extra: float) -> tuple[np.ndarray, float, np.ndarray]:
+    """Mean validation accuracy of each rate; the best rate; tests of new seeds."""
+    val = np.array([np.mean([race(name, lr, seed, **extra)[0] for seed in range(3)])
+                    for lr in RACE_RATES])
+    best = RACE_RATES[val.argmax()]
+    return val, best, np.array([race(name, best, 100 + seed, **extra)[1]
+                                for seed in range(12)])
 
 
-results = {name: tuned(name) for name in RACERS}
-clipped = {name: tuned(name, clip=1.0) for name in ("relu", "relu2", "swiglu")}
+CONTROLS = {"": {}, ", clip": {"clip": 1.0},
+            ", clip, half": {"clip": 1.0, "share": 0.5}}  # half of the gain
+results, behind, gaps = {}, {}, {}
+for label, extra in CONTROLS.items():
+    for name in RACERS if not extra else ("relu", "relu2", "swiglu"):
+        results[name + label] = tuned(name, **extra)
+    for name in RACERS if not extra else ("relu2", "swiglu"):
+        gap = results[name + label][2] - results["relu" + label][2]
+        half = 2.2 * gap.std(ddof=1) / np.sqrt(12)  # 2.2: Student's t for 12 values
+        gaps[name + label], behind[name + label] = gap, (gap.mean(), half)
+del gaps["relu"], behind["relu"]
 rng = np.random.default_rng(0)
 plain_size = count(init_params(PLAIN, 1.0, rng))
 gated_size = count(init_params(GATED, 1.0, rng, gated=True))
 print("parameters:", plain_size, "plain,", gated_size, "gated")
-for name, (val, test) in [
-    *results.items(),
-    *((f"{n}, clipped", r) for n, r in clipped.items()),
-]:
-    print(f"{name:15} rate {RACE_RATES[val.mean(axis=1).argmax()]:5.3f}  "
-          f"test {test.mean():.3f}, {test.min():.3f} to {test.max():.3f}")
+for name, (_, best, test) in results.items():
+    gap = behind.get(name)
+    against = "minus ReLU's {:6.3f} ± {:.3f}".format(*gap) if gap else ""
+    print(f"{name:18} rate {best:5.3f}  test {test.mean():.3f}  {against}")
 
-# %%
+# %% tags=["hide-input"]
 #| label: fig-race
-#| fig-cap: Left, validation accuracy against the rate, means of three networks. Right, test accuracy minus that of the ReLU network of the same seed, at each one's best rate; dots are twelve seeds, bars mean and 95 per cent interval.
-#| fig-alt: The curves have the same height but peak at different rates, the sigmoid a factor of ten above ReLU; squared ReLU and SwiGLU peak ten times below and lower. On the right eight activations scatter around zero, squared ReLU lies below and SwiGLU far below, less so with clipping.
-fig, (left, right) = plt.subplots(1, 2, figsize=(7.8, 3.8), width_ratios=(1.25, 1))
-shown = {
-    "sigmoid": ":",
-    "tanh": "--",
-    "relu": "-",
-    "gelu": "-.",
-    "relu2": (0, (6, 1, 1, 1)),
-    "swiglu": (0, (1, 1)),
-}
+#| fig-cap: Left, validation accuracy against the rate, means of three networks. Right, test accuracy minus that of the ReLU network of the same seed and the same help, at each one's best rate; dots are twelve seeds, bars mean and 95 per cent interval.
+#| fig-alt: The curves have the same height but peak at different rates, the sigmoid far to the right of ReLU; squared ReLU and SwiGLU peak ten times below and lower. On the right seven activations lie close to zero, squared ReLU lies below and SwiGLU far below; with clipping and half the gain both lie equally little below.
+fig, (left, right) = plt.subplots(1, 2, figsize=(7.8, 4), width_ratios=(1.25, 1))
+shown = {"sigmoid": ":", "tanh": "--", "relu": "-", "gelu": "-.",
+         "relu2": (0, (6, 1, 1, 1)), "swiglu": (0, (1, 1))}
 for i, (name, line) in enumerate(shown.items()):
-    left.semilogx(RACE_RATES, results[name][0].mean(axis=1), linestyle=line,
+    left.semilogx(RACE_RATES, results[name][0], linestyle=line,
                   marker="osD^vx"[i], ms=4, label=name)
 left.set(xlabel="rate", ylabel="validation accuracy", ylim=(0, 1.02))
-left.set_xticks(RACE_RATES, RACE_RATES)
+left.set_xticks([0.001, 0.01, 0.1, 1], [0.001, 0.01, 0.1, 1])
 left.minorticks_off()
 left.legend(fontsize=8, loc="lower left")
-entries = [(n, results[n][1] - results["relu"][1]) for n in RACERS if n != "relu"]
-entries += [
-    (f"{n}, clipped", clipped[n][1] - clipped["relu"][1]) for n in ("relu2", "swiglu")
-]
-behind = {}
-for row, (name, gap) in enumerate(entries):
-    half = 2.2 * gap.std(ddof=1) / np.sqrt(len(gap))  # 2.2: Student's t for 12 values
-    behind[name] = gap.mean(), half
-    right.plot(gap, np.full(len(gap), -row), ".", color="0.6")
-    right.errorbar(gap.mean(), -row, xerr=half, fmt="D", color="C0", ms=4, capsize=3)
+for row, (name, (mean, half)) in enumerate(behind.items()):
+    right.plot(gaps[name], np.full(12, -row), ".", color="0.6")
+    right.errorbar(mean, -row, xerr=half, fmt="D", color="C0", ms=4, capsize=3)
 right.axvline(0, color="0.3", lw=0.8)
-right.set_yticks(-np.arange(len(entries)), [name for name, _ in entries])
+right.set_yticks(-np.arange(len(behind)), behind)
 right.set(xlabel="test accuracy minus ReLU's", xticks=[-0.1, -0.05, 0])
-level = [n for n, (mean, half) in behind.items() if abs(mean) <= half]
-print("cannot be told from ReLU:", *level)
 
 # %% [markdown]
-# **What the code shows:** the prediction holds for eight of ten. From the sigmoid to Mish, no mean differs from ReLU's by more than
-# `{python} f"{max(abs(behind[n][0]) for n in level):.1%}"`, and every interval contains zero.
-# A tenth of a per cent is less than one of the 397 test images: this race cannot rank them, and
-# with one seed each chance would have.
-# Even the sigmoid, hopeless in Section 1, is level, if it starts at its own gain and gets ten times ReLU's rate.
-# At a common rate of 0.03 it would have looked bad, and at 0.3 like the only good one.
+# **What the code shows:** the prediction holds. From the sigmoid to Mish no mean differs from ReLU's by more than
+# `{python} f"{max(abs(behind[n][0]) for n in RACERS[:8] if n != 'relu'):.1%}"`, fewer than two of the 397 test images.
+# Only the sigmoid's interval misses zero, barely, and one of seven may do so by chance.
+# This race cannot rank the eight.
+# Even the sigmoid, hopeless in Section 1, keeps up, if it starts at its own gain and gets
+# `{python} f"{results['sigmoid'][1] / results['relu'][1]:.0f}"` times ReLU's rate.
+# At a common rate of 0.05 it would have looked like the worst of the eight, and at 0.5 like the only good one.
 #
 # The last two lose, squared ReLU by `{python} f"{-behind['relu2'][0]:.1%}"` and SwiGLU by `{python} f"{-behind['swiglu'][0]:.1%}"`.
-# Both were held to a rate ten times below ReLU's, as Section 3 warned. With clipping they take that of ReLU and
-# gain, and still trail by `{python} f"{-behind['relu2, clipped'][0]:.1%}"` and `{python} f"{-behind['swiglu, clipped'][0]:.1%}"`.
-# So instability explains a part. The rest may be the short training, the start, or the task; this race does not say.
-# It says nothing about language models, where SwiGLU sits between normalisation and residual paths
+# Both were held to a tenth of ReLU's rate, as Section 3 warned. Is the activation to blame, or are the rules?
+# With clipping, SwiGLU trails the equally clipped ReLU by `{python} f"{-behind['swiglu, clip'][0]:.1%}"`, with half the gain as well by
+# `{python} f"{-behind['swiglu, clip, half'][0]:.1%}"`. So most of its loss came from the start and the rate: an own rate alone is not yet a fair race.
+# Squared ReLU still trails by `{python} f"{-behind['relu2, clip, half'][0]:.1%}"`.
+# What remains may be the training, the start or the task; the race does not say.
+# Nor does it say anything about language models, where SwiGLU sits between normalisation and residual paths
 # ([transformer](../transformers/transformer-architecture.py)).
 
 # %% tags=["test", "experiment"]
 def test_claims_of_the_race():
-    assert set(level) == {
-        "sigmoid",
-        "tanh",
-        "leaky_relu",
-        "elu",
-        "gelu",
-        "silu",
-        "mish",
-    }
-    assert max(abs(behind[n][0]) for n in level) < 0.01
-    best = {n: RACE_RATES[r[0].mean(axis=1).argmax()] for n, r in results.items()}
-    assert best["sigmoid"] == 0.3 and best["relu"] == 0.03
-    assert best["relu2"] == best["swiglu"] == 0.003
+    eight = [n for n in RACERS[:8] if n != "relu"]
+    assert len(eight) == 7 and max(abs(behind[n][0]) for n in eight) * len(y_test) < 2
+    assert [n for n in eight if abs(behind[n][0]) > behind[n][1]] == ["sigmoid"]
+    assert behind["sigmoid"][0] < 1.2 * behind["sigmoid"][1]
+    best = {n: r[1] for n, r in results.items()}
+    assert best["relu2"] == best["swiglu"] == best["relu"] / 10
     for n in ("relu2", "swiglu"):
-        assert RACE_RATES[clipped[n][0].mean(axis=1).argmax()] == 0.03
-        assert behind[n][0] < behind[f"{n}, clipped"][0] < 0
-        assert sum(behind[f"{n}, clipped"]) < 0
-    at = {lr: {n: results[n][0].mean(axis=1)[RACE_RATES.index(lr)] for n in RACERS}
-          for lr in (0.03, 0.3)}
-    assert at[0.03]["sigmoid"] < at[0.03]["relu"] - 0.03
-    assert (
-        at[0.3]["sigmoid"] > 0.95 > max(v for n, v in at[0.3].items() if n != "sigmoid")
-    )
+        assert all(sum(behind[n + label]) < 0 for label in CONTROLS)
+    gap = [-behind["swiglu" + label][0] for label in CONTROLS]
+    assert gap[0] > gap[1] > gap[2] and gap[2] < gap[0] / 2
+    at = {lr: {n: results[n][0][RACE_RATES.index(lr)] for n in RACERS}
+          for lr in (0.05, 0.5)}
+    assert at[0.05]["sigmoid"] < min(at[0.05][n] for n in eight[1:] + ["relu"])
+    assert at[0.5]["sigmoid"] > 0.95
+    assert max(v for n, v in at[0.5].items() if n != "sigmoid") < 0.85
 
 
 def test_race_setup():
@@ -1723,8 +1728,8 @@ def test_race_setup():
 #| signals fine, gradients gone | looking forward only | log both | Section 4 |
 #| units off on every image, more of them over time | rate too large | a smaller rate, clipping, centred inputs | Section 7 |
 #| units off from the start | biases below zero | bias 0, a slope on the left | Section 7 |
-#| a gated network overflows at the usual rate | slopes grow with the other factor | smaller rate, clipping, normalisation | Section 9 |
-#| one activation "wins" | one rate for all, one seed | tune each, new seeds, intervals | Section 9 |
+#| a gated network overflows at the usual rate | slopes grow with the other factor | smaller rate or start, clipping, normalisation | Section 9 |
+#| one activation "wins" | one rate or start for all, one seed | tune each, new seeds, intervals | Section 9 |
 #
 # ### Conventions and common confusions
 #
@@ -1740,8 +1745,7 @@ def test_race_setup():
 #
 # Try next, and predict each time: `centre=True` in `cosines_by_depth` with the sigmoid; momentum 0.9 in @fig-live;
 # ELU in @fig-extrapolate; 30 hidden layers in the race.
-# Then see what the losses of such networks look like from above in the
-# [optimisation landscape](04-optimization-landscape.py).
+# Next, look at the losses of such networks from above: [optimisation landscape](04-optimization-landscape.py).
 
 # %% [markdown]
 # ## Summary
@@ -1755,9 +1759,9 @@ def test_race_setup():
 #| Mean shift | $\cos \theta' = (\sin \theta + (\pi - \theta) \cos \theta) / \pi$ | `relu_cosine(c)` | [normalisation](../neural-networks/regularization.py) |
 #| Dead unit | $z \le 0$ on all data | `activity(...) == 0` | monitoring |
 #| Pieces | at most $m + 1$ for one layer and one input | `kinks(params, low, high)` | what a network can draw |
-#| Fair race | own rate, new seeds, paired differences | `tuned(name)` | every comparison |
+#| Fair race | own rate and start, new seeds, paired differences | `tuned(name)` | every comparison |
 #
 # **The essential insight:** an activation does three things to a signal at once: it changes its size, its mean and its slope. Size is
 # the easy one, since one number in the initial weights repairs it. The mean makes all inputs look alike and lets one bad step
-# silence a unit for all of them. The slope decides what comes back. A deep network needs all three under control, a shallow one forgives
-# nearly everything: there, with its own rate, the sigmoid of 1986 does as well as the functions that replaced it.
+# silence a unit for all of them. The slope decides what comes back. Thirty layers need all three under control. The two layers of our race forgave
+# nearly everything: with its own rate, the sigmoid did as well there as the functions that replaced it.

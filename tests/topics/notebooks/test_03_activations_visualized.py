@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/03-activations-visualized.py: edit that file, then run doit. digest:65ef7cd40ab743c7
+# Generated from src/topics/notebooks/03-activations-visualized.py: edit that file, then run doit. digest:7206ecba4d024847
 
 """Tests of notebooks/03-activations-visualized: Activations visualized."""
 
@@ -15,26 +15,26 @@ def sigmoid(z: np.ndarray) -> np.ndarray:
     return np.where(z >= 0, 1.0, e) / (1 + e)
 
 
-# src/topics/notebooks/03-activations-visualized.py:103
+# src/topics/notebooks/03-activations-visualized.py:104
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
 
-# src/topics/notebooks/03-activations-visualized.py:104
+# src/topics/notebooks/03-activations-visualized.py:105
 NAMES = ["sigmoid", "tanh", "softplus", "relu", "leaky_relu", "elu", "selu", "gelu",
          "gelu_tanh", "silu", "mish", "relu2"]
 
 
-# src/topics/notebooks/03-activations-visualized.py:106
+# src/topics/notebooks/03-activations-visualized.py:107
 Pair = tuple[np.ndarray, np.ndarray]
 
 
-# src/topics/notebooks/03-activations-visualized.py:109
+# src/topics/notebooks/03-activations-visualized.py:110
 def softplus(z: np.ndarray) -> np.ndarray:
     """log(1 + exp(z)), written so that exp cannot overflow."""
     return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
 
 
-# src/topics/notebooks/03-activations-visualized.py:114
+# src/topics/notebooks/03-activations-visualized.py:115
 def saturating(name: str, z: np.ndarray) -> Pair:
     """Values and slopes of the smooth functions that level off on the left or both."""
     if name == "sigmoid":
@@ -46,7 +46,7 @@ def saturating(name: str, z: np.ndarray) -> Pair:
     return softplus(z), sigmoid(z)
 
 
-# src/topics/notebooks/03-activations-visualized.py:125
+# src/topics/notebooks/03-activations-visualized.py:126
 def bent(name: str, z: np.ndarray, a: float) -> Pair:
     """Values and slopes of the functions with a piece for z > 0 and one for z <= 0."""
     right, left = np.maximum(z, 0), np.minimum(z, 0)
@@ -60,7 +60,7 @@ def bent(name: str, z: np.ndarray, a: float) -> Pair:
     return scale * (right + alpha * np.expm1(left)), scale * slopes
 
 
-# src/topics/notebooks/03-activations-visualized.py:138
+# src/topics/notebooks/03-activations-visualized.py:139
 def self_gated(name: str, z: np.ndarray) -> Pair:
     """z g(z) and, by the product rule, g(z) + z g'(z)."""
     if name == "silu":
@@ -77,7 +77,7 @@ def self_gated(name: str, z: np.ndarray) -> Pair:
     return z * g, g + z * dg
 
 
-# src/topics/notebooks/03-activations-visualized.py:154
+# src/topics/notebooks/03-activations-visualized.py:155
 def activate(name: str, z: np.ndarray, a: float = 0.01) -> Pair:
     """phi(z) and phi'(z), entry by entry; a is the slope of leaky_relu on the left."""
     if name in ("sigmoid", "tanh", "softplus"):
@@ -87,7 +87,7 @@ def activate(name: str, z: np.ndarray, a: float = 0.01) -> Pair:
     return self_gated(name, z)
 
 
-# src/topics/notebooks/03-activations-visualized.py:192
+# src/topics/notebooks/03-activations-visualized.py:193
 def torch_activation(name: str, t: torch.Tensor, a: float = 0.01) -> torch.Tensor:
     """PyTorch's version of the activation `name`."""
     if name == "gelu_tanh":
@@ -101,7 +101,7 @@ def torch_activation(name: str, t: torch.Tensor, a: float = 0.01) -> torch.Tenso
     return getattr(F, name)(t)
 
 
-# src/topics/notebooks/03-activations-visualized.py:205
+# src/topics/notebooks/03-activations-visualized.py:206
 def check_activation(name: str, z: np.ndarray, a: float) -> None:
     t = torch.tensor(z, requires_grad=True)
     expected = torch_activation(name, t, a)
@@ -139,14 +139,14 @@ def hidden_backward(dh: np.ndarray, slopes: np.ndarray) -> np.ndarray:
     return np.concatenate([dh] * (slopes.shape[-1] // dh.shape[-1]), axis=-1) * slopes
 
 
-# src/topics/notebooks/03-activations-visualized.py:403
+# src/topics/notebooks/03-activations-visualized.py:405
 def weight_variance(start: str | float, d_in: int, d_out: int) -> float:
     """The variance v of a named start; a number is a gain, v = gain^2 / d_in."""
     named = {"lecun": 1 / d_in, "glorot": 2 / (d_in + d_out), "he": 2 / d_in}
     return named[start] if isinstance(start, str) else start**2 / d_in
 
 
-# src/topics/notebooks/03-activations-visualized.py:409
+# src/topics/notebooks/03-activations-visualized.py:411
 def init_params(sizes: list[int], start: str | float, rng: np.random.Generator,
                 gated: bool = False, bias: float = 0.0) -> list:
     """Pairs (W, b) for layers of these sizes; the top layer has gain 1 and bias 0."""
@@ -160,7 +160,7 @@ def init_params(sizes: list[int], start: str | float, rng: np.random.Generator,
     return params
 
 
-# src/topics/notebooks/03-activations-visualized.py:422
+# src/topics/notebooks/03-activations-visualized.py:424
 def forward(params: list, X: np.ndarray, name: str, a: float = 0.01) -> tuple:
     """Lists z, h, slopes; z[-1] holds the scores, which get no activation."""
     z, h, slopes = [], [X], []
@@ -173,7 +173,7 @@ def forward(params: list, X: np.ndarray, name: str, a: float = 0.01) -> tuple:
     return z, h, slopes
 
 
-# src/topics/notebooks/03-activations-visualized.py:434
+# src/topics/notebooks/03-activations-visualized.py:436
 def backward(params: list, h: list, slopes: list, d_scores: np.ndarray) -> tuple:
     """[(dW, db), ...] and dz for every layer, from the gradient of the scores."""
     dz = [d_scores]
@@ -182,7 +182,7 @@ def backward(params: list, h: list, slopes: list, d_scores: np.ndarray) -> tuple
     return [(H.T @ d, d.sum(axis=0)) for H, d in zip(h, dz)], dz
 
 
-# src/topics/notebooks/03-activations-visualized.py:579
+# src/topics/notebooks/03-activations-visualized.py:580
 def sizes_by_depth(name: str, start: str | float, widths: list, seed: int) -> tuple:
     """Root mean squares of z and of dz in each hidden layer, for random inputs."""
     rng = np.random.default_rng(seed)
@@ -195,22 +195,22 @@ def sizes_by_depth(name: str, start: str | float, widths: list, seed: int) -> tu
     return root[0], root[1] / root[1][-1]
 
 
-# src/topics/notebooks/03-activations-visualized.py:622
+# src/topics/notebooks/03-activations-visualized.py:628
 u_grid = (np.arange(-4000, 4000) + 0.5) / 400  # standard normal u, without u = 0
 
 
-# src/topics/notebooks/03-activations-visualized.py:623
+# src/topics/notebooks/03-activations-visualized.py:629
 u_weight = np.exp(-(u_grid**2) / 2) / np.exp(-(u_grid**2) / 2).sum()
 
 
-# src/topics/notebooks/03-activations-visualized.py:626
+# src/topics/notebooks/03-activations-visualized.py:632
 def mean_squares(name: str, q: float) -> tuple[float, float]:
     """E[phi(z)^2] and E[phi'(z)^2] for normal z of mean 0 and variance q."""
     values, slopes = activate(name, np.sqrt(q) * u_grid)
     return float(values**2 @ u_weight), float(slopes**2 @ u_weight)
 
 
-# src/topics/notebooks/03-activations-visualized.py:632
+# src/topics/notebooks/03-activations-visualized.py:638
 def predicted(name: str, gain: float, q: float, layers: int) -> tuple[float, float]:
     """Factors by which z grows and dz shrinks or grows over `layers` layers."""
     first, back = q, 1.0
@@ -222,43 +222,41 @@ def predicted(name: str, gain: float, q: float, layers: int) -> tuple[float, flo
     return np.sqrt(q / first), np.sqrt(back)
 
 
-# src/topics/notebooks/03-activations-visualized.py:685
+# src/topics/notebooks/03-activations-visualized.py:693
 def signal_gain(name: str) -> float:
     """The gain that keeps mean squares of 1: 1 / sqrt(E[phi(u)^2])."""
     return mean_squares(name, 1.0)[0] ** -0.5
 
 
-# src/topics/notebooks/03-activations-visualized.py:756
+# src/topics/notebooks/03-activations-visualized.py:768
 def default_factor(layers: int) -> float:
     """Mean square of z after `layers` more ReLU layers, over that before."""
     return (1 / 3 * 1 / 2) ** layers  # evenly from -s to s: the variance is s^2 / 3
 
 
-# src/topics/notebooks/03-activations-visualized.py:801
+# src/topics/notebooks/03-activations-visualized.py:810
 def relu_cosine(c: np.ndarray) -> np.ndarray:
     """Cosine of two ReLU layers whose pre-activations have cosine c."""
     c = np.clip(c, -1, 1)
     return (np.sqrt(1 - c**2) + (np.pi - np.arccos(c)) * c) / np.pi
 
 
-# src/topics/notebooks/03-activations-visualized.py:807
-def cosines_by_depth(name: str, gain: float, X: np.ndarray, y: np.ndarray, seed: int,
-                     depth: int = 30, centre: bool = False) -> np.ndarray:
-    """Mean cosine of rows of h with different labels, for layers 0 to `depth`."""
+# src/topics/notebooks/03-activations-visualized.py:816
+def cosines_by_depth(name: str, gain: float, X: np.ndarray, pairs: np.ndarray,
+                     seed: int, depth: int = 30, centre: bool = False) -> np.ndarray:
+    """Mean cosine of the pairs (n, n) of rows of h, for layers 0 to `depth`."""
     rng, H, found = np.random.default_rng(seed), X, []
-    different = y[:, None] != y[None, :]
     for l in range(depth + 1):
         unit = H / np.linalg.norm(H, axis=1, keepdims=True)
-        found.append((unit @ unit.T)[different].mean())
+        found.append((unit @ unit.T)[pairs].mean())
         W = rng.normal(0, gain / np.sqrt(H.shape[1]), (H.shape[1], 200))
         H = activate(name, H @ W)[0]
-        if centre:
-            H = H - H.mean(axis=0)
-            H /= np.sqrt((H**2).mean(axis=1, keepdims=True))
+        if centre:  # each image for itself: subtract its mean over the units
+            H = H - H.mean(axis=1, keepdims=True)
     return np.array(found)
 
 
-# src/topics/notebooks/03-activations-visualized.py:887
+# src/topics/notebooks/03-activations-visualized.py:916
 def selu_constants() -> tuple[float, float]:
     """lambda and alpha, to four digits or better."""
     right, left = np.maximum(u_grid, 0), np.expm1(np.minimum(u_grid, 0))
@@ -266,7 +264,7 @@ def selu_constants() -> tuple[float, float]:
     return float((((right + alpha * left) ** 2) @ u_weight) ** -0.5), float(alpha)
 
 
-# src/topics/notebooks/03-activations-visualized.py:917
+# src/topics/notebooks/03-activations-visualized.py:946
 def centred_relu() -> tuple[float, float, float]:
     """m, the gain, and the factor by which each layer multiplies E[dz^2]."""
     m = 1 / np.sqrt(2 * np.pi)  # E[max(u, 0)]
@@ -274,14 +272,14 @@ def centred_relu() -> tuple[float, float, float]:
     return m, gain, gain**2 / 2
 
 
-# src/topics/notebooks/03-activations-visualized.py:992
+# src/topics/notebooks/03-activations-visualized.py:1022
 def softmax(scores: np.ndarray) -> np.ndarray:
     """Softmax along the last axis, shifted so that exp cannot overflow."""
     exps = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return exps / exps.sum(axis=-1, keepdims=True)
 
 
-# src/topics/notebooks/03-activations-visualized.py:999
+# src/topics/notebooks/03-activations-visualized.py:1029
 def loss_gradient(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Gradient of the mean cross-entropy (integer y), or of half the mean square."""
     if np.issubdtype(y.dtype, np.integer):
@@ -289,7 +287,7 @@ def loss_gradient(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (scores - y) / len(y)
 
 
-# src/topics/notebooks/03-activations-visualized.py:1006
+# src/topics/notebooks/03-activations-visualized.py:1036
 def train(params: list, X: np.ndarray, y: np.ndarray, name: str, lr: float,
           rng: np.random.Generator, epochs: int = 6, batch: int = 25, a: float = 0.01,
           momentum: float = 0.0, clip: float = np.inf, watch=None) -> list:
@@ -311,7 +309,7 @@ def train(params: list, X: np.ndarray, y: np.ndarray, name: str, lr: float,
     return params
 
 
-# src/topics/notebooks/03-activations-visualized.py:1027
+# src/topics/notebooks/03-activations-visualized.py:1057
 def accuracy(
     params: list, X: np.ndarray, y: np.ndarray, name: str, a: float = 0.01
 ) -> float:
@@ -319,13 +317,13 @@ def accuracy(
     return float((forward(params, X, name, a)[0][-1].argmax(axis=1) == y).mean())
 
 
-# src/topics/notebooks/03-activations-visualized.py:1034
+# src/topics/notebooks/03-activations-visualized.py:1064
 def activity(params: list, X: np.ndarray, name: str, a: float = 0.01) -> list:
     """For each hidden layer and unit, the share of the rows of X with z > 0."""
     return [(z > 0).mean(axis=0) for z in forward(params, X, name, a)[0][:-1]]
 
 
-# src/topics/notebooks/03-activations-visualized.py:1291
+# src/topics/notebooks/03-activations-visualized.py:1311
 def revive(
     params: list, layer: int, dead: np.ndarray, rng: np.random.Generator
 ) -> list:
@@ -338,7 +336,7 @@ def revive(
     return params
 
 
-# src/topics/notebooks/03-activations-visualized.py:1339
+# src/topics/notebooks/03-activations-visualized.py:1359
 def kinks(params: list, low: float, high: float) -> np.ndarray:
     """Inputs between low and high at which some unit of a ReLU network switches."""
     pieces = [(low, high, np.ones(1), np.zeros(1))]  # on it h = slope x + offset
@@ -356,7 +354,7 @@ def kinks(params: list, low: float, high: float) -> np.ndarray:
     return np.array([piece[0] for piece in pieces[1:]])
 
 
-# src/topics/notebooks/03-activations-visualized.py:1478
+# src/topics/notebooks/03-activations-visualized.py:1496
 def regions(params: list, points: np.ndarray) -> np.ndarray:
     """Number of the on/off pattern of all hidden ReLUs at each of the points (n, 2)."""
     on = np.hstack(forward(params, points, "relu")[0][:-1]) > 0
@@ -364,13 +362,13 @@ def regions(params: list, points: np.ndarray) -> np.ndarray:
     return np.unique(codes, return_inverse=True)[1]
 
 
-# src/topics/notebooks/03-activations-visualized.py:1552
+# src/topics/notebooks/03-activations-visualized.py:1570
 def most_regions(m: int) -> int:
     """The largest number of regions of the plane between m lines."""
     return 1 + m + m * (m - 1) // 2
 
 
-# src/topics/notebooks/03-activations-visualized.py:215
+# src/topics/notebooks/03-activations-visualized.py:216
 def test_activations_match_torch():
     rng = np.random.default_rng(1)
     for name in NAMES:
@@ -384,7 +382,7 @@ def test_activations_match_torch():
     np.testing.assert_allclose(activate("leaky_relu", np.array([-3.0]))[0], [-0.03])
 
 
-# src/topics/notebooks/03-activations-visualized.py:228
+# src/topics/notebooks/03-activations-visualized.py:229
 def test_sigmoid_and_softplus_do_not_overflow():
     z = np.array([-1e4, -800.0, -2.0, 0.0, 2.0, 800.0, 1e4])
     t = torch.tensor(z)
@@ -430,7 +428,7 @@ def test_gated_units_match_torch():
     )
 
 
-# src/topics/notebooks/03-activations-visualized.py:443
+# src/topics/notebooks/03-activations-visualized.py:445
 def test_network_gradients_match_autograd():
     rng = np.random.default_rng(4)
     for trial in range(28):
@@ -465,7 +463,7 @@ def test_network_gradients_match_autograd():
             np.testing.assert_allclose(grads[l][1], b.grad, rtol=1e-9, atol=1e-10)
 
 
-# src/topics/notebooks/03-activations-visualized.py:477
+# src/topics/notebooks/03-activations-visualized.py:479
 def test_starts_match_torch():
     rng, init = np.random.default_rng(5), torch.nn.init
     d_in, d_out = 700, 400
@@ -489,7 +487,7 @@ def test_starts_match_torch():
     assert [b.shape for _, b in gated] == [(10,), (8,), (3,)]
 
 
-# src/topics/notebooks/03-activations-visualized.py:720
+# src/topics/notebooks/03-activations-visualized.py:732
 def test_mean_squares_and_prediction():
     rng = np.random.default_rng(6)
     for name in NAMES:
@@ -510,7 +508,7 @@ def test_mean_squares_and_prediction():
     np.testing.assert_allclose(back, np.sqrt(1.69 * keep_back))
 
 
-# src/topics/notebooks/03-activations-visualized.py:740
+# src/topics/notebooks/03-activations-visualized.py:752
 def test_sizes_by_depth():
     forth, back = sizes_by_depth("relu", "he", [300] * 9 + [5], 0)
     assert forth.shape == back.shape == (8,) and back[-1] == 1
@@ -520,7 +518,7 @@ def test_sizes_by_depth():
     assert abs(np.log2(back[0]) + 3.5) < 1
 
 
-# src/topics/notebooks/03-activations-visualized.py:764
+# src/topics/notebooks/03-activations-visualized.py:776
 def test_default_factor():
     torch.manual_seed(1)
     W = torch.nn.Linear(500, 400).weight
@@ -532,7 +530,7 @@ def test_default_factor():
     assert 0.5 < measured / default_factor(6) < 2
 
 
-# src/topics/notebooks/03-activations-visualized.py:850
+# src/topics/notebooks/03-activations-visualized.py:869
 def test_relu_cosine():
     rng = np.random.default_rng(7)
     for c in (-1.0, -0.6, 0.0, 0.3, 0.8, 1.0):
@@ -544,17 +542,23 @@ def test_relu_cosine():
     assert relu_cosine(np.array(1 + 1e-15)) == 1
 
 
-# src/topics/notebooks/03-activations-visualized.py:861
+# src/topics/notebooks/03-activations-visualized.py:880
 def test_cosines_by_depth():
-    X, y = np.eye(3, 5) + 1.0, np.array([0, 1, 1])
-    start = cosines_by_depth("relu", 1.4, X, y, 0, depth=2)
-    pairs = [X[0] @ X[k] / np.linalg.norm(X[0]) / np.linalg.norm(X[k]) for k in (1, 2)]
-    assert start.shape == (3,) and abs(start[0] - np.mean(pairs)) < 1e-12
-    assert start[0] < start[1] < start[2] < 1
-    assert cosines_by_depth("relu", 1.4, X, y, 0, depth=2, centre=True)[2] < 0
+    X, pairs = np.eye(3, 5) + 1.0, np.zeros((3, 3), dtype=bool)
+    pairs[0, 1:] = True
+    for name, centre in (("relu", False), ("tanh", False), ("relu", True)):
+        found = cosines_by_depth(name, 1.4, X, pairs, 0, depth=2, centre=centre)
+        rng, h = np.random.default_rng(0), torch.tensor(X)
+        for l in range(3):
+            expected = F.cosine_similarity(h[:1], h[1:]).mean().item()
+            assert found.shape == (3,) and abs(found[l] - expected) < 1e-9
+            std = 1.4 / [5, 200][l > 0] ** 0.5
+            h = h @ torch.tensor(rng.normal(0, std, (h.shape[1], 200)))
+            h = torch_activation(name, h)
+            h = h - h.mean(dim=1, keepdim=True) if centre else h
 
 
-# src/topics/notebooks/03-activations-visualized.py:897
+# src/topics/notebooks/03-activations-visualized.py:926
 def test_selu_constants():
     scale, alpha = selu_constants()
     assert (
@@ -567,7 +571,7 @@ def test_selu_constants():
     )
 
 
-# src/topics/notebooks/03-activations-visualized.py:927
+# src/topics/notebooks/03-activations-visualized.py:956
 def test_centred_relu():
     m, gain, factor = centred_relu()
     rng = np.random.default_rng(8)
@@ -579,7 +583,7 @@ def test_centred_relu():
     assert abs((((dz @ W.T) * (z > 0)) ** 2).mean() / factor - 1) < 0.03
 
 
-# src/topics/notebooks/03-activations-visualized.py:1040
+# src/topics/notebooks/03-activations-visualized.py:1070
 def test_train_matches_torch():
     rng = np.random.default_rng(9)
     for trial in range(20):
@@ -610,7 +614,7 @@ def test_train_matches_torch():
             )
 
 
-# src/topics/notebooks/03-activations-visualized.py:1070
+# src/topics/notebooks/03-activations-visualized.py:1100
 def test_every_row_is_used_once_per_epoch_and_watch_sees_each_step():
     X, seen = np.arange(10.0)[:, None], []
     train([(np.zeros((1, 2)), np.zeros(2))], X, np.zeros(10, dtype=int), "relu", 0.0,
@@ -618,7 +622,7 @@ def test_every_row_is_used_once_per_epoch_and_watch_sees_each_step():
     assert len(seen) == 6
 
 
-# src/topics/notebooks/03-activations-visualized.py:1077
+# src/topics/notebooks/03-activations-visualized.py:1107
 def test_accuracy_and_activity():
     params = [(np.array([[1.0, -1.0, 0.0]]), np.array([0.0, 0.0, -1.0])),
               (np.array([[1.0, 0.0], [0.0, 1.0], [5.0, 5.0]]), np.zeros(2))]
@@ -633,7 +637,7 @@ def test_accuracy_and_activity():
     assert accuracy(leaky, np.array([[-1.0]]), np.array([0]), "leaky_relu", 0.05) == 1
 
 
-# src/topics/notebooks/03-activations-visualized.py:1306
+# src/topics/notebooks/03-activations-visualized.py:1326
 def test_revive():
     rng, variances = np.random.default_rng(10), []
     for trial in range(20):
@@ -658,7 +662,7 @@ def test_revive():
     assert abs(np.mean(variances) - 1) < 0.1
 
 
-# src/topics/notebooks/03-activations-visualized.py:1357
+# src/topics/notebooks/03-activations-visualized.py:1377
 def test_kinks():
     rng = np.random.default_rng(11)
     for trial in range(20):
@@ -689,7 +693,7 @@ def test_kinks():
     np.testing.assert_allclose(kinks(tents, 0, 1), np.arange(1, 8) / 8, atol=1e-12)
 
 
-# src/topics/notebooks/03-activations-visualized.py:1528
+# src/topics/notebooks/03-activations-visualized.py:1545
 def test_regions():
     params = [(np.eye(2), np.zeros(2)), (np.ones((2, 1)), np.zeros(1))]
     points = np.array([[1.0, 1.0], [2.0, 3.0], [1.0, -1.0], [-1.0, -1.0], [-2.0, -1.0]])
@@ -700,7 +704,7 @@ def test_regions():
     assert len(set(regions(deep[:2] + [(np.ones((1, 1)), np.zeros(1))], points))) == 4
 
 
-# src/topics/notebooks/03-activations-visualized.py:1560
+# src/topics/notebooks/03-activations-visualized.py:1578
 def test_most_regions():
     assert [most_regions(m) for m in range(6)] == [1, 2, 4, 7, 11, 16]
     side = np.linspace(-20, 20, 400)
