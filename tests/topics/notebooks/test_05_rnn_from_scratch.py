@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/05-rnn-from-scratch.py: edit that file, then run doit. digest:5c4b79a9c2c5d153
+# Generated from src/topics/notebooks/05-rnn-from-scratch.py: edit that file, then run doit. digest:525e123732ef3992
 
 """Tests of notebooks/05-rnn-from-scratch: A recurrent network from scratch."""
 
@@ -8,15 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:70
+# src/topics/notebooks/05-rnn-from-scratch.py:71
 characters = "\n !$&',-.:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:71
+# src/topics/notebooks/05-rnn-from-scratch.py:72
 K = len(characters)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:72
+# src/topics/notebooks/05-rnn-from-scratch.py:73
 place = dict(zip(characters, range(K)))
 
 
@@ -39,17 +39,15 @@ def back_off(
     p = np.full((n_max + 1, len(asked)), 1 / K)
     for n in range(1, n_max + 1):
         base = K ** np.arange(n)[::-1]  # n ids become one number
-        seen, gram = (
-            np.lib.stride_tricks.sliding_window_view(x, n) @ base
-            for x in (known, asked)
-        )
+        seen, gram = (np.lib.stride_tricks.sliding_window_view(x, n) @ base
+                      for x in (known, asked))
         counts, contexts = occurrences(seen, gram), occurrences(seen // K, gram // K)
         p[n] = p[n - 1]
         p[n, n - 1 :] = (counts + beta * p[n - 1, n - 1 :]) / (contexts + beta)
     return -np.log(p)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:197
+# src/topics/notebooks/05-rnn-from-scratch.py:195
 def init_params(d: int, seed: int, K: int = 64, dtype: type = np.float32) -> dict:
     """Random parameters; W_h keeps lengths about equal, W_o starts small."""
     rng = np.random.default_rng(seed)
@@ -63,13 +61,13 @@ def init_params(d: int, seed: int, K: int = 64, dtype: type = np.float32) -> dic
     return {name: W.astype(dtype) for name, W in P.items()}
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:210
+# src/topics/notebooks/05-rnn-from-scratch.py:208
 def cell(x: np.ndarray, h: np.ndarray, P: dict) -> np.ndarray:
     """One step: ids x (B,) and states h (B, d) to new states (B, d)."""
     return np.tanh(P["W_x"][x] + h @ P["W_h"] + P["b"])
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:215
+# src/topics/notebooks/05-rnn-from-scratch.py:213
 def read(x: np.ndarray, h0: np.ndarray, P: dict) -> np.ndarray:
     """All states (B, T, d) for ids x (B, T), from first states h0 (B, d)."""
     H = np.empty((*x.shape, h0.shape[1]), h0.dtype)
@@ -79,34 +77,28 @@ def read(x: np.ndarray, h0: np.ndarray, P: dict) -> np.ndarray:
     return H
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:268
+# src/topics/notebooks/05-rnn-from-scratch.py:266
 def torch_copy(P: dict) -> tuple[torch.nn.RNN, torch.nn.Linear]:
     """The same model in PyTorch: torch.nn.RNN on one-hot vectors, and a linear head."""
     K, d = P["W_x"].shape
-    rnn, head = (
-        torch.nn.RNN(K, d, batch_first=True).double(),
-        torch.nn.Linear(d, K).double(),
-    )
+    rnn = torch.nn.RNN(K, d, batch_first=True).double()
+    head = torch.nn.Linear(d, K).double()
+    pairs = {rnn.weight_ih_l0: "W_x", rnn.weight_hh_l0: "W_h", rnn.bias_ih_l0: "b",
+             head.weight: "W_o", head.bias: "b_o"}
     with torch.no_grad():
-        for own, name in [
-            (rnn.weight_ih_l0, "W_x"),
-            (rnn.weight_hh_l0, "W_h"),
-            (rnn.bias_ih_l0, "b"),
-            (head.weight, "W_o"),
-            (head.bias, "b_o"),
-        ]:
+        for own, name in pairs.items():
             own.copy_(torch.from_numpy(P[name].T))
         rnn.bias_hh_l0.zero_()
     return rnn, head
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:304
+# src/topics/notebooks/05-rnn-from-scratch.py:295
 def sizes(K: int, d: int) -> tuple[int, int]:
     """Parameters of the model; numbers in the state of one text."""
     return K * d + d * d + d + d * K + K, d
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:325
+# src/topics/notebooks/05-rnn-from-scratch.py:316
 def cross_entropy(S: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Losses (B, T) of logits S (B, T, K) with targets y; gradient of their mean."""
     S = S - S.max(axis=-1, keepdims=True)
@@ -119,13 +111,13 @@ def cross_entropy(S: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return losses[..., 0], dS / y.size
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:337
+# src/topics/notebooks/05-rnn-from-scratch.py:328
 def logits(H: np.ndarray, P: dict) -> np.ndarray:
     """Scores of the next character, (..., K), from states (..., d)."""
     return H @ P["W_o"] + P["b_o"]
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:384
+# src/topics/notebooks/05-rnn-from-scratch.py:374
 def backward(
     dS: np.ndarray, x: np.ndarray, H: np.ndarray, h0: np.ndarray, P: dict
 ) -> tuple[dict, np.ndarray]:
@@ -149,7 +141,7 @@ def backward(
     }, dh
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:413
+# src/topics/notebooks/05-rnn-from-scratch.py:405
 def loss_and_gradient(
     x: np.ndarray, y: np.ndarray, h0: np.ndarray, P: dict
 ) -> tuple[float, dict, np.ndarray]:
@@ -159,7 +151,7 @@ def loss_and_gradient(
     return losses.mean(), backward(dS, x, H, h0, P)[0], H[:, -1]
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:428
+# src/topics/notebooks/05-rnn-from-scratch.py:420
 def numeric_gradient(
     f: Callable[[], float], P: dict, eps: float = 1e-5
 ) -> dict[str, np.ndarray]:
@@ -176,7 +168,7 @@ def numeric_gradient(
     return G
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:503
+# src/topics/notebooks/05-rnn-from-scratch.py:491
 def random_case(
     rng: np.random.Generator,
 ) -> tuple[dict, np.ndarray, np.ndarray, np.ndarray]:
@@ -187,15 +179,10 @@ def random_case(
         name: rng.normal(size=W.shape) / W.shape[0] ** 0.5
         for name, W in init_params(d, 0, K, np.float64).items()
     }
-    return (
-        P,
-        rng.integers(K, size=(B, T)),
-        rng.integers(K, size=(B, T)),
-        rng.normal(size=(B, d)),
-    )
+    return P, *rng.integers(K, size=(2, B, T)), rng.normal(size=(B, d))
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:592
+# src/topics/notebooks/05-rnn-from-scratch.py:575
 def pieces(
     ids: np.ndarray, B: int, T: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, bool]]:
@@ -207,65 +194,77 @@ def pieces(
             yield X[:, a : a + T], Y[:, a : a + T], a == 0
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:627
-def clip(G: dict, c: float) -> tuple[dict, float]:
-    """Gradients scaled down to a joint norm of at most c, and the norm before."""
-    norm = float(np.sqrt(sum((g * g).sum() for g in G.values())))
-    scale = min(1.0, c / norm) if norm > 0 else 1.0
+# src/topics/notebooks/05-rnn-from-scratch.py:611
+def clip(G: dict, most: float) -> tuple[dict, float]:
+    """Gradients scaled down to a joint norm of at most `most`, and the norm before."""
+    norm = float(np.sqrt(sum((g**2).sum() for g in G.values())))
+    scale = min(1.0, most / norm) if norm > 0 else 1.0
     return {name: g * scale for name, g in G.items()}, norm
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:634
-def adam(P: dict, G: dict, memory: dict, lr: float, t: int) -> None:
-    """Step t = 1, 2, ... in place; memory is an empty dict at first."""
+# src/topics/notebooks/05-rnn-from-scratch.py:618
+def adam(P: dict, G: dict, m: dict, v: dict, t: int, lr: float) -> None:
+    """Step t = 1, 2, ... of Adam on P, in place; m and v are empty at first."""
     for name, g in G.items():
-        m, v = memory.get(name, (0.0, 0.0))
-        m, v = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g * g
-        memory[name] = m, v
-        P[name] -= lr * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.99**t)) + 1e-8)
+        m[name] = 0.9 * m.get(name, 0.0) + 0.1 * g
+        v[name] = 0.99 * v.get(name, 0.0) + 0.01 * g**2
+        P[name] -= lr * (m[name] / (1 - 0.9**t)) / (
+            np.sqrt(v[name] / (1 - 0.99**t)) + 1e-8)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:643
+# src/topics/notebooks/05-rnn-from-scratch.py:627
+def cut_gradient(
+    x: np.ndarray, y: np.ndarray, h: np.ndarray, P: dict, k: int, carry: bool = True
+) -> tuple[float, dict, np.ndarray]:
+    """Like loss_and_gradient, but no gradient crosses a multiple of k steps.
+
+    The state does cross it, unless carry is False: then it is zero there.
+    """
+    T, loss, total = x.shape[1], 0.0, {}
+    for a in range(0, T, k):
+        now = slice(a, min(a + k, T))
+        share = (now.stop - a) / T
+        part, G, h = loss_and_gradient(x[:, now], y[:, now], h if carry else 0 * h, P)
+        loss += share * part
+        total = {name: total.get(name, 0.0) + share * g for name, g in G.items()}
+    return loss, total, h
+
+
+# src/topics/notebooks/05-rnn-from-scratch.py:644
 def train(
-    P: dict,
-    ids: np.ndarray,
-    steps: int,
-    B: int = 32,
-    T: int = 32,
-    lr: float = 4e-3,
-    c: float = 1.0,
-    carry: bool = True,
-    frozen: tuple = (),
-    sgd: bool = False,
-    watch: Callable[[int, dict], None] = lambda step, P: None,
+    P: dict, ids: np.ndarray, steps: int, B: int = 32, T: int = 32, lr: float = 8e-3,
+    most: float = 1.0, k: int | None = None, carry: bool = True, frozen: tuple = (),
+    sgd: bool = False, watch: Callable[[int, dict], None] = lambda step, P: None,
 ) -> np.ndarray:
-    """Changes P; returns each step's loss and gradient norm, (steps, 2)."""
-    memory, history = {}, []
+    """Changes P; returns each step's loss and gradient norm, (steps, 2).
+
+    Inside a piece the gradient is cut every k steps; None, not at all.
+    """
+    m, v, history = {}, {}, []
     zero = np.zeros((B, P["b"].size), P["b"].dtype)
     watch(0, P)
     for step, (x, y, fresh) in zip(range(1, steps + 1), pieces(ids, B, T)):
-        h = zero if fresh or not carry else h
-        loss, G, h = loss_and_gradient(x, y, h, P)
-        G, norm = clip({name: g for name, g in G.items() if name not in frozen}, c)
+        h = zero if fresh else h
+        loss, G, h = cut_gradient(x, y, h, P, k or T, carry)
+        G, norm = clip({name: g for name, g in G.items() if name not in frozen}, most)
         if sgd:
             for name, g in G.items():
                 P[name] -= lr * g
         else:  # warm-up over 50 steps, then down to zero
-            adam(P, G, memory, lr * min(1, step / 50) * (1 - (step - 1) / steps), step)
+            adam(P, G, m, v, step, lr * min(1, step / 50) * (1 - (step - 1) / steps))
         history.append((loss, norm))
         watch(step, P)
     return np.array(history)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:674
+# src/topics/notebooks/05-rnn-from-scratch.py:670
 def write(P: dict, prompt: str, n: int, tau: float = 1.0, seed: int = 0) -> str:
     """The prompt and n more characters at temperature tau; 0 takes the likeliest."""
     rng = np.random.default_rng(seed)
     out = [place[character] for character in prompt]
-    h = read(
-        np.array([out[:-1]], dtype=int), np.zeros((1, P["b"].size), P["b"].dtype), P
-    )
-    h = h[:, -1] if len(out) > 1 else np.zeros((1, P["b"].size), P["b"].dtype)
+    h = np.zeros((1, P["b"].size), P["b"].dtype)
+    for i in out[:-1]:
+        h = cell(np.array([i]), h, P)
     for _ in range(n):
         h = cell(np.array(out[-1:]), h, P)
         s = logits(h[0], P).astype(float)
@@ -274,13 +273,13 @@ def write(P: dict, prompt: str, n: int, tau: float = 1.0, seed: int = 0) -> str:
     return "".join(characters[i] for i in out)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:793
+# src/topics/notebooks/05-rnn-from-scratch.py:809
 def position(i: int, t: int, j: int, length: int, B: int, T: int) -> int:
     """Place in a text of this length of x[i, t] in piece j of B streams."""
     return i * ((length - 1) // B) + j * T + t
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:882
+# src/topics/notebooks/05-rnn-from-scratch.py:897
 def evaluate(
     P: dict, ids: np.ndarray, B: int = 64, T: int = 100, carry: bool = True
 ) -> np.ndarray:
@@ -294,7 +293,7 @@ def evaluate(
     return np.concatenate(losses, axis=1)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1002
+# src/topics/notebooks/05-rnn-from-scratch.py:1059
 def without_memory(ids: np.ndarray, val: np.ndarray, d: int, steps: int) -> float:
     """Validation loss of a model with W_h = 0 throughout, seed 0."""
     P = init_params(d, 0)
@@ -303,7 +302,7 @@ def without_memory(ids: np.ndarray, val: np.ndarray, d: int, steps: int) -> floa
     return float(evaluate(P, val).mean())
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1132
+# src/topics/notebooks/05-rnn-from-scratch.py:1185
 def log_probability(P: dict, prompt: str, rest: str) -> float:
     """Natural logarithm of p(rest | prompt); neither is empty."""
     x = np.array([[place[character] for character in prompt + rest]])
@@ -312,7 +311,7 @@ def log_probability(P: dict, prompt: str, rest: str) -> float:
     return -float(losses[0, len(prompt) - 1 :].sum())
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1169
+# src/topics/notebooks/05-rnn-from-scratch.py:1222
 def gradient_by_distance(P: dict, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Relative norm of dL/dh, k = 0 to T - 1 steps before the last loss, (T, B)."""
     H = read(x, np.zeros((len(x), P["b"].size), P["b"].dtype), P)
@@ -325,17 +324,7 @@ def gradient_by_distance(P: dict, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.array(norms) / norms[0]
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1181
-def truncated_gradient(x: np.ndarray, y: np.ndarray, P: dict, k: int) -> np.ndarray:
-    """dW_h when no gradient crosses a multiple of k steps; the state is carried."""
-    h, total = np.zeros((len(x), P["b"].size), P["b"].dtype), 0.0
-    for a in range(0, x.shape[1], k):
-        _, G, h = loss_and_gradient(x[:, a : a + k], y[:, a : a + k], h, P)
-        total = total + G["W_h"] * k / x.shape[1]
-    return total
-
-
-# src/topics/notebooks/05-rnn-from-scratch.py:1281
+# src/topics/notebooks/05-rnn-from-scratch.py:1311
 def leaky_read(x: np.ndarray, h0: np.ndarray, P: dict, a: float) -> np.ndarray:
     """States (B, T, d) of the cell with a leak."""
     H, h = np.empty((*x.shape, h0.shape[1]), h0.dtype), h0
@@ -344,7 +333,7 @@ def leaky_read(x: np.ndarray, h0: np.ndarray, P: dict, a: float) -> np.ndarray:
     return H
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1291
+# src/topics/notebooks/05-rnn-from-scratch.py:1321
 def leaky_backward(
     dH: np.ndarray, H: np.ndarray, h0: np.ndarray, P: dict, a: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -359,14 +348,14 @@ def leaky_backward(
     return dZ, dh
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1336
+# src/topics/notebooks/05-rnn-from-scratch.py:1366
 def loss_after(h: np.ndarray, recent: np.ndarray, y: np.ndarray, P: dict) -> float:
     """Mean loss of targets y (B,) after reading recent (B, k) from states h (B, d)."""
     H = read(recent, h, P)
     return float(cross_entropy(logits(H[:, -1:], P), y[:, None])[0].mean())
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1410
+# src/topics/notebooks/05-rnn-from-scratch.py:1442
 def auc(score: np.ndarray, has: np.ndarray) -> float:
     """Share of pairs, one that has it and one without, ordered by score; ties half."""
     _, at, counts = np.unique(score, return_inverse=True, return_counts=True)
@@ -375,7 +364,7 @@ def auc(score: np.ndarray, has: np.ndarray) -> float:
     return float((rank[has].sum() - n * (n + 1) / 2) / (n * (len(has) - n)))
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1418
+# src/topics/notebooks/05-rnn-from-scratch.py:1450
 def properties(text: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """For each property: where it is asked, where it holds; both (len(text),)."""
     name, line, word, sentence = False, 0, 0, 0
@@ -387,20 +376,14 @@ def properties(text: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         sentence = 0 if ch in ".?!:" else sentence + 1
         name = before == "\n" if ch == "\n" else name and ch != ":"
         rows.append((name, before in " \n", word >= 4, line > 30, sentence > 80))
-    letter, capital = (
-        np.array([f(ch) for ch in text]) for f in (str.isalpha, str.isupper)
-    )
-    asked = [
-        capital,
-        letter,
-        letter,
-        np.ones(len(text), bool),
-        np.ones(len(text), bool),
-    ]
+    letter, capital = (np.array([f(ch) for ch in text])
+                       for f in (str.isalpha, str.isupper))
+    everywhere = np.ones(len(text), bool)
+    asked = [capital, letter, letter, everywhere, everywhere]
     return dict(zip(PROPERTIES, zip(asked, np.array(rows).T)))
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1442
+# src/topics/notebooks/05-rnn-from-scratch.py:1468
 PROPERTIES = (
     "capital: in a speaker's name?",
     "letter: first of its word?",
@@ -410,7 +393,7 @@ PROPERTIES = (
 )
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1608
+# src/topics/notebooks/05-rnn-from-scratch.py:1632
 def first_state_gradient(
     x: np.ndarray, y: np.ndarray, h0: np.ndarray, P: dict
 ) -> np.ndarray:
@@ -421,7 +404,7 @@ def first_state_gradient(
     return backward(dS, x, H, start, P)[1].sum(axis=0)  # used B times: messages add
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:150
+# src/topics/notebooks/05-rnn-from-scratch.py:148
 def test_back_off_against_a_dictionary():
     rng = np.random.default_rng(0)
     for _ in range(20):
@@ -442,14 +425,14 @@ def test_back_off_against_a_dictionary():
                 assert abs(got[n, t] + np.log(p)) < 1e-12
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:312
+# src/topics/notebooks/05-rnn-from-scratch.py:303
 def test_sizes():
     assert sizes(65, 100) == (23_165, 100)
     for K, d in [(3, 2), (64, 256)]:
         assert sizes(K, d) == (sum(W.size for W in init_params(d, 0, K).values()), d)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:521
+# src/topics/notebooks/05-rnn-from-scratch.py:504
 def test_model_matches_torch():
     rng = np.random.default_rng(0)
     for _ in range(20):
@@ -480,7 +463,7 @@ def test_model_matches_torch():
             np.testing.assert_allclose(G[name], own.grad.t(), atol=1e-12, err_msg=name)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:551
+# src/topics/notebooks/05-rnn-from-scratch.py:534
 def test_cross_entropy_edge_cases():
     losses, dS = cross_entropy(
         np.array([[[1e4, 0.0, -1e4], [5.0, 5.0, 5.0]]]), np.array([[1, 2]])
@@ -489,7 +472,7 @@ def test_cross_entropy_edge_cases():
     np.testing.assert_allclose(dS.sum(axis=-1), 0, atol=1e-12)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:559
+# src/topics/notebooks/05-rnn-from-scratch.py:542
 def test_numeric_gradient():
     P = {"a": np.array([1.0, 2.0]), "b": np.array([[3.0]])}
     G = numeric_gradient(lambda: (P["a"] ** 2).sum() * P["b"][0, 0], P)
@@ -498,7 +481,7 @@ def test_numeric_gradient():
     assert P["a"].tolist() == [1, 2]
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:567
+# src/topics/notebooks/05-rnn-from-scratch.py:550
 def test_hand_example():
     P = {
         "W_x": np.array([[1.0, 0], [0, 0], [0, 0]]),
@@ -516,7 +499,7 @@ def test_hand_example():
     assert abs(backward(dS, x, H, h0, P)[1][0, 1]) > 0.01
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:702
+# src/topics/notebooks/05-rnn-from-scratch.py:697
 def test_pieces_follow_the_text():
     for length, B, T in [(50, 3, 4), (101, 10, 5), (33, 1, 32), (40, 4, 9)]:
         n, supply = (length - 1) // B, pieces(np.arange(length), B, T)
@@ -527,52 +510,40 @@ def test_pieces_follow_the_text():
             assert np.array_equal(x, np.arange(B)[:, None] * n + a + np.arange(T))
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:712
+# src/topics/notebooks/05-rnn-from-scratch.py:707
 def test_clip_and_adam_match_torch():
     rng = np.random.default_rng(1)
     for _ in range(20):
         P = {"a": rng.normal(size=(2, 3)), "b": rng.normal(size=4)}
         own = [torch.from_numpy(W.copy()).requires_grad_() for W in P.values()]
-        opt, memory, c = (
-            torch.optim.Adam(own, lr=0.1, betas=(0.9, 0.99)),
-            {},
-            rng.uniform(0.1, 4),
-        )
+        opt = torch.optim.Adam(own, lr=0.1, betas=(0.9, 0.99))
+        m, v, most = {}, {}, rng.uniform(0.1, 4)
         for t in range(1, 6):
             G = {name: rng.normal(size=W.shape) for name, W in P.items()}
             for w, g in zip(own, G.values()):
                 w.grad = torch.from_numpy(g.copy())
-            expected = torch.nn.utils.clip_grad_norm_(own, c).item()
-            clipped, norm = clip(G, c)
+            expected = torch.nn.utils.clip_grad_norm_(own, most).item()
+            clipped, norm = clip(G, most)
             assert abs(norm - expected) < 1e-12
             for w, g in zip(own, clipped.values()):
-                np.testing.assert_allclose(
-                    g, w.grad, rtol=1e-5
-                )  # torch adds 1e-6 to the norm
+                # torch adds 1e-6 to the norm
+                np.testing.assert_allclose(g, w.grad, rtol=1e-5)
                 w.grad = torch.from_numpy(g.copy())
-            adam(P, clipped, memory, 0.1, t)
+            adam(P, clipped, m, v, t, 0.1)
             opt.step()
             for w, W in zip(own, P.values()):
                 np.testing.assert_allclose(W, w.detach(), rtol=1e-9, atol=1e-12)
     assert clip({"a": np.zeros(3)}, 1.0)[1] == 0
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:741
+# src/topics/notebooks/05-rnn-from-scratch.py:732
 def test_train():
     ids = np.tile([0, 1, 0, 2], 60)  # after 0 comes what did not come last
     P = init_params(8, 0, K=3)
     kept = P["W_x"].copy()
     seen = []
-    history = train(
-        P,
-        ids,
-        150,
-        B=2,
-        T=8,
-        lr=0.02,
-        frozen=("W_x",),
-        watch=lambda step, P: seen.append(step),
-    )
+    history = train(P, ids, 150, B=2, T=8, lr=0.02, frozen=("W_x",),
+                    watch=lambda step, P: seen.append(step))
     assert np.array_equal(P["W_x"], kept) and seen == list(range(151))
     assert history.shape == (150, 2) and abs(history[0, 0] - np.log(3)) < 0.1
     assert history[-1, 0] < 0.05
@@ -583,14 +554,48 @@ def test_train():
         P = init_params(32, 0, K=3)
         halves[carry] = train(P, ids, 200, 2, 1, 0.02, carry=carry)[-10:, 0].mean()
     assert halves[True] < 0.1 < 0.3 < halves[False]
+    P, ends = init_params(8, 0, K=3), init_params(8, 0, K=3)
+    first = train(P, ids, 2, 2, 8, k=4)[0]
+    x, y, _ = next(pieces(ids, 2, 8))
+    loss, G, _ = cut_gradient(x, y, np.zeros((2, 8), np.float32), ends, 4)
+    assert np.allclose(first, (loss, clip(G, 1.0)[1]))
     P = init_params(8, 0, K=3)
     before = {name: W.copy() for name, W in P.items()}
-    history = train(P, ids, 1, 2, 8, lr=0.5, c=0.01, sgd=True)
+    history = train(P, ids, 1, 2, 8, lr=0.5, most=0.01, sgd=True)
     step = np.sqrt(sum(((P[name] - W) ** 2).sum() for name, W in before.items()))
     assert history[0, 1] > 0.01 and abs(step - 0.5 * 0.01) < 1e-4
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:773
+# src/topics/notebooks/05-rnn-from-scratch.py:761
+def test_cut_gradient():
+    rng = np.random.default_rng(5)
+    P, x, y = init_params(4, 1, 6, np.float64), *rng.integers(6, size=(2, 3, 12))
+    P["W_o"] *= 100
+    h0 = rng.normal(size=(3, 4))
+    whole, G, last = loss_and_gradient(x, y, h0, P)
+    H = read(x, h0, P)
+    losses, dS = cross_entropy(logits(H, P), y)
+    for k in (1, 5, 12, 20):  # 5 leaves a short rest
+        loss, part, h = cut_gradient(x, y, h0, P, k)
+        assert abs(loss - whole) < 1e-12 and np.array_equal(h, last)
+        np.testing.assert_allclose(part["W_o"], G["W_o"], atol=1e-14)
+        if k >= 12:
+            np.testing.assert_allclose(part["W_h"], G["W_h"], atol=1e-14)
+    dZ = dS @ P["W_o"].T * (1 - H**2)
+    before = np.concatenate([h0[:, None], H[:, :-1]], axis=1)
+    one = np.einsum("btd,bte->de", before, dZ)
+    part = cut_gradient(x, y, h0, P, 1)[1]["W_h"]
+    np.testing.assert_allclose(part, one, atol=1e-14)
+    _, left, h = cut_gradient(x, y, h0, P, 6, carry=False)
+    zero = np.zeros((3, 4))
+    halves = [loss_and_gradient(x[:, i], y[:, i], zero, P)
+              for i in (slice(6), slice(6, 12))]
+    mean = (halves[0][1]["W_h"] + halves[1][1]["W_h"]) / 2
+    np.testing.assert_allclose(left["W_h"], mean, atol=1e-14)
+    assert np.array_equal(h, halves[1][2])
+
+
+# src/topics/notebooks/05-rnn-from-scratch.py:789
 def test_write():
     P = init_params(6, 0, K=64, dtype=np.float64)
     P["W_o"] *= 100
@@ -605,7 +610,7 @@ def test_write():
     assert len(write(P, "a", 9)) == 10
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:801
+# src/topics/notebooks/05-rnn-from-scratch.py:817
 def test_position():
     supply = pieces(np.arange(1000), 7, 10)
     for j in range(5):
@@ -614,7 +619,7 @@ def test_position():
             assert position(i, t, j, 1000, 7, 10) == x[i, t]
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:977
+# src/topics/notebooks/05-rnn-from-scratch.py:1034
 def test_evaluate():
     P, ids = init_params(5, 0, K=7, dtype=np.float64), np.arange(61) * 3 % 7
     P["W_o"] *= 100
@@ -634,7 +639,7 @@ def test_evaluate():
     )  # 7 has the same id
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1013
+# src/topics/notebooks/05-rnn-from-scratch.py:1070
 def test_without_memory():
     rng = np.random.default_rng(2)
     ids = np.repeat(rng.integers(4, size=4500), 2)  # every character comes twice
@@ -643,7 +648,7 @@ def test_without_memory():
     assert abs(without_memory(ids, ids, 16, 300) - bound) < 0.03
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1143
+# src/topics/notebooks/05-rnn-from-scratch.py:1196
 def test_log_probability():
     P = init_params(6, 0, dtype=np.float64)
     P["W_o"] *= 100
@@ -653,7 +658,7 @@ def test_log_probability():
     assert abs(log_probability(P, "t", "obe") - two) < 1e-9
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1239
+# src/topics/notebooks/05-rnn-from-scratch.py:1281
 def test_gradient_by_distance():
     rng = np.random.default_rng(4)
     for _ in range(5):
@@ -676,20 +681,7 @@ def test_gradient_by_distance():
             )
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1261
-def test_truncated_gradient():
-    rng = np.random.default_rng(5)
-    P, x, y = init_params(4, 1, 6, np.float64), *rng.integers(6, size=(2, 3, 12))
-    _, G, _ = loss_and_gradient(x, y, np.zeros((3, 4)), P)
-    np.testing.assert_allclose(truncated_gradient(x, y, P, 12), G["W_h"], atol=1e-14)
-    H = read(x, np.zeros((3, 4)), P)
-    dS = cross_entropy(logits(H, P), y)[1]
-    dZ = dS @ P["W_o"].T * (1 - H**2)
-    one = np.einsum("btd,bte->de", H[:, :-1], dZ[:, 1:])
-    np.testing.assert_allclose(truncated_gradient(x, y, P, 1), one, atol=1e-14)
-
-
-# src/topics/notebooks/05-rnn-from-scratch.py:1308
+# src/topics/notebooks/05-rnn-from-scratch.py:1338
 def test_leaky_cell():
     rng = np.random.default_rng(6)
     for _ in range(5):
@@ -704,21 +696,19 @@ def test_leaky_cell():
         np.testing.assert_allclose(dh0, G["h0"], atol=1e-6)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1383
+# src/topics/notebooks/05-rnn-from-scratch.py:1416
 def test_loss_after():
     P, rng = init_params(5, 0, 6, np.float64), np.random.default_rng(7)
-    x, y, h = (
-        rng.integers(6, size=(3, 4)),
-        rng.integers(6, size=3),
-        rng.normal(size=(3, 5)),
-    )
+    P["W_o"] *= 100
+    x, y = rng.integers(6, size=(3, 4)), rng.integers(6, size=3)
+    h = rng.normal(size=(3, 5))
     H = read(x, h, P)
     expected = cross_entropy(logits(H[:, -1], P)[:, None], y[:, None])[0].mean()
     assert abs(loss_after(h, x, y, P) - expected) < 1e-12
     assert abs(loss_after(H[:, 1], x[:, 2:], y, P) - expected) < 1e-12
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1525
+# src/topics/notebooks/05-rnn-from-scratch.py:1545
 def test_auc():
     rng = np.random.default_rng(8)
     for _ in range(20):
@@ -728,7 +718,7 @@ def test_auc():
         assert abs(auc(score, has) - ((better > 0) + (better == 0) / 2).mean()) < 1e-12
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1534
+# src/topics/notebooks/05-rnn-from-scratch.py:1554
 def test_properties():
     name, first, fourth, line, sentence = properties(
         "On.\n\nTOM:\nAh, lives\n"
@@ -744,7 +734,7 @@ def test_properties():
     assert properties("b." + "a" * 90)["beyond 80 in the sentence?"][1].sum() == 10
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1621
+# src/topics/notebooks/05-rnn-from-scratch.py:1645
 def test_first_state_gradient():
     rng = np.random.default_rng(9)
     for _ in range(5):
