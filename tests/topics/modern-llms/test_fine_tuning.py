@@ -1,0 +1,346 @@
+# Generated from src/topics/modern-llms/fine-tuning.py: edit that file, then run doit. digest:a0fb169f99bfe9d4
+
+"""Tests of modern-llms/fine-tuning: Fine-tuning."""
+
+import copy
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import nn
+from torch.nn import functional as F
+
+
+# src/topics/modern-llms/fine-tuning.py:57
+def mean_pool(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean over real tokens: hidden (B, T, D), mask (B, T) with zeros at padding: (B, D)."""
+    return (hidden * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+
+
+# src/topics/modern-llms/fine-tuning.py:130
+def fit_head(E: np.ndarray, y: np.ndarray, C: float, steps: int = 15) -> tuple[np.ndarray, float]:
+    """w (D,) and b of logistic regression on E (n, D), y (n,) in {0, 1}, by Newton's method."""
+    E1 = np.concatenate([E, np.ones((len(E), 1))], axis=1)
+    penalty = np.append(np.full(E.shape[1], 1 / C), 0.0)
+    w = np.zeros(E1.shape[1])
+    for _ in range(steps):
+        p = 1 / (1 + np.exp(-E1 @ w))
+        gradient = E1.T @ (p - y) + penalty * w
+        hessian = (E1 * (p * (1 - p))[:, None]).T @ E1 + np.diag(penalty)
+        w = w - np.linalg.solve(hessian, gradient)
+    return w[:-1], float(w[-1])
+
+
+# src/topics/modern-llms/fine-tuning.py:143
+def pulled_back(loss_gradient, start: np.ndarray, F_i: np.ndarray, lam: float, lr: float,
+                steps: int) -> np.ndarray:
+    """Gradient descent on the box: loss_gradient(theta) (P,), from start (P,)."""
+    theta = start.copy()
+    for _ in range(steps):
+        theta = theta - lr * (loss_gradient(theta) + lam * F_i * (theta - start))
+    return theta
+
+
+# src/topics/modern-llms/fine-tuning.py:222
+LETTERS = "\n abcdefghijklmnopqrstuvwxyz.,;:!?'-"
+
+
+# src/topics/modern-llms/fine-tuning.py:223
+WINDOW = 12
+
+
+# src/topics/modern-llms/fine-tuning.py:226
+class LetterModel(nn.Module):
+    """The next of 36 characters from the last 12: embeddings, one hidden layer, logits."""
+
+    def __init__(self, D: int = 16, h: int = 192) -> None:
+        super().__init__()
+        self.letters = nn.Embedding(len(LETTERS), D)
+        self.hidden, self.out = nn.Linear(WINDOW * D, h), nn.Linear(h, len(LETTERS))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x (B, 12) to logits (B, 36)."""
+        return self.out(torch.relu(self.hidden(self.letters(x).flatten(1))))
+
+
+# src/topics/modern-llms/fine-tuning.py:239
+def encode(text: str, n: int = 400_000) -> torch.Tensor:
+    """The first n known characters of a text in lower case, as numbers."""
+    return torch.tensor([LETTERS.index(c) for c in text.lower() if c in LETTERS][:n])
+
+
+# src/topics/modern-llms/fine-tuning.py:244
+def batch(text: torch.Tensor, B: int, rng: torch.Generator, part: str = "train") -> tuple:
+    """Windows (B, 12) and the characters after them (B,), from the first 90 % or the rest."""
+    edge = int(0.9 * len(text))
+    low, high = (0, edge) if part == "train" else (edge, len(text))
+    at = torch.randint(low, high - WINDOW, (B,), generator=rng)
+    return text[at[:, None] + torch.arange(WINDOW)], text[at + WINDOW]
+
+
+# src/topics/modern-llms/fine-tuning.py:252
+def train(model: nn.Module, mixture: list[tuple[torch.Tensor, int]], steps: int, seed: int,
+          lr: float = 3e-3, penalty=None) -> nn.Module:
+    """Adam, the rate falling to zero; mixture: texts and how many windows of each a batch has."""
+    rng = torch.Generator().manual_seed(seed)
+    adam = torch.optim.Adam([W for W in model.parameters() if W.requires_grad], lr)
+    for step in range(steps):
+        adam.param_groups[0]["lr"] = lr * (1 - step / steps)
+        parts = [batch(text, B, rng) for text, B in mixture]
+        x, target = (torch.cat(part) for part in zip(*parts))
+        loss = F.cross_entropy(model(x), target) + (penalty(model) if penalty else 0)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    return model
+
+
+# src/topics/modern-llms/fine-tuning.py:268
+def held_out_loss(model: nn.Module, text: torch.Tensor) -> float:
+    """Nats a character on 4,000 windows of the last tenth."""
+    x, target = batch(text, 4000, torch.Generator().manual_seed(99), "test")
+    with torch.no_grad():
+        return F.cross_entropy(model(x), target).item()
+
+
+# src/topics/modern-llms/fine-tuning.py:301
+def fisher(model: nn.Module, text: torch.Tensor, n: int, seed: int) -> list[torch.Tensor]:
+    """Mean squared gradient of log p(c) for c drawn from the model, for each parameter."""
+    rng = torch.Generator().manual_seed(seed)
+    x, _ = batch(text, n, rng)
+    total = [torch.zeros_like(W) for W in model.parameters()]
+    for window in x.split(1):
+        log_p = F.log_softmax(model(window), dim=1)[0]
+        drawn = torch.multinomial(log_p.detach().exp(), 1, generator=rng)
+        for sum_of_squares, g in zip(total, torch.autograd.grad(log_p[drawn].sum(), list(model.parameters()))):
+            sum_of_squares += g**2 / n
+    return total
+
+
+# src/topics/modern-llms/fine-tuning.py:314
+def pull(start: nn.Module, strengths: list[torch.Tensor], lam: float):
+    """The penalty (lam / 2) sum F (theta - theta0)^2 as a function of the model."""
+    anchors = [W.detach().clone() for W in start.parameters()]
+    return lambda model: lam / 2 * sum((F_i * (W - W0) ** 2).sum() for F_i, W, W0
+                                       in zip(strengths, model.parameters(), anchors))
+
+
+# src/topics/modern-llms/fine-tuning.py:321
+def between(start: nn.Module, end: nn.Module, a: float) -> nn.Module:
+    """The model with weights start + a (end - start)."""
+    model = copy.deepcopy(start)
+    with torch.no_grad():
+        for W, W1 in zip(model.parameters(), end.parameters()):
+            W.lerp_(W1, a)
+    return model
+
+
+# src/topics/modern-llms/fine-tuning.py:478
+def tiny_letters(seed):
+    torch.manual_seed(seed)
+    return LetterModel(D=3, h=5)
+
+
+# src/topics/modern-llms/fine-tuning.py:631
+def pulled_by_hand(h: float, t: float, theta_0: float, lam: float) -> tuple[float, float]:
+    """The minimum, and the old loss."""
+    theta = (h * t + lam * theta_0) / (h + lam)
+    return theta, (theta - theta_0) ** 2 / 2
+
+
+# src/topics/modern-llms/fine-tuning.py:654
+def accuracy_error(a: float, n: int) -> tuple[float, float]:
+    """Standard error; examples for a standard error of 0.01."""
+    variance = a * (1 - a)
+    return (variance / n) ** 0.5, variance / 0.01**2
+
+
+# src/topics/modern-llms/fine-tuning.py:676
+def layered_rates(layers: list[nn.Module], lr: float, decay: float) -> list[dict]:
+    """One group for each layer, first to last, as torch.optim takes them."""
+    top = len(layers) - 1
+    return [{"params": list(layer.parameters()), "lr": lr * decay ** (top - i)}
+            for i, layer in enumerate(layers)]
+
+
+# src/topics/modern-llms/fine-tuning.py:705
+def head_fisher(E: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """(D,) for E (n, D), w (D,)."""
+    p = 1 / (1 + np.exp(-E @ w))
+    return ((p * (1 - p))[:, None] * E**2).mean(axis=0)
+
+
+# src/topics/modern-llms/fine-tuning.py:732
+def soup(models: list[nn.Module]) -> nn.Module:
+    """A new model with the mean of the weights."""
+    mixed = copy.deepcopy(models[0])
+    with torch.no_grad():
+        for W, *others in zip(mixed.parameters(), *(m.parameters() for m in models)):
+            W.copy_(torch.stack(others).mean(dim=0))
+    return mixed
+
+
+# src/topics/modern-llms/fine-tuning.py:762
+def replay_mixture(new: torch.Tensor, old: torch.Tensor, B: int, q: float) -> list:
+    """For `train`: [(new, B_new), (old, B_old)] with B_new + B_old = B."""
+    kept = round(q * B)
+    return [(new, B - kept), (old, kept)]
+
+
+# src/topics/modern-llms/fine-tuning.py:163
+def test_head_is_scikit_learns():
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        n, D = int(rng.integers(8, 30)), int(rng.integers(1, 6))
+        E, y = rng.normal(size=(n, D)), rng.integers(2, size=n)
+        y[:2] = 0, 1
+        C = float(rng.choice([0.1, 1, 10]))
+        want = LogisticRegression(C=C, tol=1e-10, max_iter=10_000).fit(E, y)
+        w, b = fit_head(E, y, C)
+        assert np.allclose(w, want.coef_[0], atol=1e-4) and np.isclose(b, want.intercept_[0], atol=1e-4)
+
+
+# src/topics/modern-llms/fine-tuning.py:175
+def test_pulled_back():
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        P = int(rng.integers(1, 6))
+        H, target, start = rng.uniform(0.5, 2, P), rng.normal(size=P), rng.normal(size=P)
+        F_i, lam = rng.uniform(0, 2, P), rng.uniform(0, 3)
+        theta = pulled_back(lambda t: H * (t - target), start, F_i, lam, 0.1, 2000)
+        assert np.allclose(theta, (H * target + lam * F_i * start) / (H + lam * F_i))
+
+
+# src/topics/modern-llms/fine-tuning.py:185
+def test_mean_pool_ignores_padding():
+    rng = torch.Generator().manual_seed(3)
+    for _ in range(20):
+        B, T, D = (int(i) for i in torch.randint(1, 6, (3,), generator=rng))
+        hidden, lengths = torch.randn(B, T, D, generator=rng), torch.randint(1, T + 1, (B,), generator=rng)
+        mask = (torch.arange(T)[None] < lengths[:, None]).long()
+        for row, (h, n) in enumerate(zip(hidden, lengths)):
+            assert torch.allclose(mean_pool(hidden, mask)[row], h[:n].mean(dim=0), atol=1e-6)
+
+
+# src/topics/modern-llms/fine-tuning.py:463
+def test_letter_model_reads_windows():
+    text = encode("To be, or not to be: THAT is the question! 123")
+    assert "".join(LETTERS[i] for i in text) == "to be, or not to be: that is the question! "
+    rng = torch.Generator().manual_seed(4)
+    long = torch.arange(1000) % 35
+    for part, low, high in (("train", 0, 900), ("test", 900, 1000)):
+        x, target = batch(torch.arange(1000), 300, rng, part)
+        assert x.shape == (300, 12) and torch.equal(x[:, -1] + 1, target)
+        assert torch.equal(x[:, 0] + 12, target)
+        assert low <= x.min() and target.max() < high and target.max() > high - 30
+    model = LetterModel(D=4, h=8)
+    assert model(batch(long, 5, rng)[0]).shape == (5, 36)
+    assert abs(held_out_loss(LetterModel(), long) - np.log(36)) < 0.3
+
+
+# src/topics/modern-llms/fine-tuning.py:483
+def test_train_mixes_and_penalises():
+    one, two = torch.zeros(200, dtype=torch.long), torch.ones(200, dtype=torch.long)
+    model = train(tiny_letters(5), [(one, 8), (two, 8)], 150, seed=0, lr=3e-2)
+    assert held_out_loss(model, one) < 0.1 and held_out_loss(model, two) < 0.1
+    start = tiny_letters(6)
+    held = train(copy.deepcopy(start), [(one, 8)], 60, 0, lr=1e-3,
+                 penalty=pull(start, [torch.ones_like(W) for W in start.parameters()], 1e4))
+    free = train(copy.deepcopy(start), [(one, 8)], 60, 0, lr=1e-3)
+
+    def moved(model):
+        return sum(float((W - W0).square().sum()) for W, W0 in zip(model.parameters(), start.parameters()))
+
+    assert moved(held) < 0.2 * moved(free)
+
+
+# src/topics/modern-llms/fine-tuning.py:498
+def test_pull_is_the_penalty():
+    start = tiny_letters(7)
+    model = between(start, tiny_letters(8), 1.0)
+    strengths = [torch.rand(W.shape, generator=torch.Generator().manual_seed(9)) for W in start.parameters()]
+    value = pull(start, strengths, 3.0)(model)
+    want = 1.5 * sum((F_i * (W - W0).square()).sum() for F_i, W, W0
+                     in zip(strengths, model.parameters(), start.parameters()))
+    assert torch.isclose(value, want)
+    value.backward()
+    for F_i, W, W0 in zip(strengths, model.parameters(), start.parameters()):
+        assert torch.allclose(W.grad, 3 * F_i * (W - W0), atol=1e-6)
+    assert pull(start, strengths, 3.0)(start) == 0
+    quarter = between(start, model, 0.25)
+    for W0, W, Q in zip(start.parameters(), model.parameters(), quarter.parameters()):
+        assert torch.allclose(Q, 0.75 * W0 + 0.25 * W)
+
+
+# src/topics/modern-llms/fine-tuning.py:515
+def test_fisher_is_the_expectation():
+    model, text = tiny_letters(10), torch.arange(300) * 7 % 35
+    x, _ = batch(text, 400, torch.Generator().manual_seed(11))
+    want = [torch.zeros_like(W) for W in model.parameters()]
+    for window in x[:60].split(1):  # every outcome, weighted by its probability
+        log_p = F.log_softmax(model(window), dim=1)[0]
+        for c in range(36):
+            grads = torch.autograd.grad(log_p[c], list(model.parameters()), retain_graph=True)
+            for total, g in zip(want, grads):
+                total += log_p[c].exp().detach() * g**2 / 60
+    got = fisher(model, text, 400, seed=11)
+    assert all(a.shape == b.shape for a, b in zip(got, want))
+    ratio = sum(g.sum() for g in got) / sum(w.sum() for w in want)
+    assert 0.8 < ratio < 1.25
+
+
+# src/topics/modern-llms/fine-tuning.py:640
+def test_pulled_by_hand():
+    for h, t, theta_0, lam in ((1, 3, 1, 1), (2, -1, 4, 0), (0.5, 2, 0, 5)):
+        want = pulled_back(lambda x: h * (x - t), np.array([float(theta_0)]), np.ones(1), lam, 0.1, 3000)[0]
+        theta, old = pulled_by_hand(h, t, theta_0, lam)
+        assert np.isclose(theta, want) and np.isclose(old, (want - theta_0) ** 2 / 2)
+
+
+# src/topics/modern-llms/fine-tuning.py:663
+def test_accuracy_error():
+    drawn = np.random.default_rng(12).binomial(200, 0.7, size=20_000) / 200
+    error, n = accuracy_error(0.7, 200)
+    assert abs(error / drawn.std() - 1) < 0.03 and np.isclose(n, 2100)
+
+
+# src/topics/modern-llms/fine-tuning.py:686
+def test_layered_rates():
+    layers = [nn.Linear(2, 3), nn.Linear(3, 4), nn.Linear(4, 1)]
+    groups = layered_rates(layers, 0.1, 0.5)
+    assert np.allclose([group["lr"] for group in groups], [0.025, 0.05, 0.1])
+    sgd = torch.optim.SGD(groups)
+    before = [layer.weight.detach().clone() for layer in layers]
+    sum(layer.weight.sum() for layer in layers).backward()
+    sgd.step()
+    steps = [(old - layer.weight.detach()).mean().item() for old, layer in zip(before, layers)]
+    assert np.allclose(steps, [0.025, 0.05, 0.1], atol=1e-6)
+
+
+# src/topics/modern-llms/fine-tuning.py:714
+def test_head_fisher():
+    rng = np.random.default_rng(13)
+    for _ in range(20):
+        n, D = (int(i) for i in rng.integers(1, 6, size=2))
+        E, w = rng.normal(size=(n, D)), rng.normal(size=D)
+        p = 1 / (1 + np.exp(-E @ w))
+        want = sum(chance[:, None] * ((outcome - p)[:, None] * E) ** 2
+                   for outcome, chance in ((1, p), (0, 1 - p))).mean(axis=0)
+        assert np.allclose(head_fisher(E, w), want)
+
+
+# src/topics/modern-llms/fine-tuning.py:744
+def test_soup():
+    models = [tiny_letters(seed) for seed in (14, 15, 16)]
+    mixed = soup(models)
+    for W, *others in zip(mixed.parameters(), *(m.parameters() for m in models)):
+        assert torch.allclose(W, sum(others) / 3)
+    assert torch.equal(models[0].out.bias, tiny_letters(14).out.bias)
+
+
+# src/topics/modern-llms/fine-tuning.py:771
+def test_replay_mixture():
+    new, old = torch.zeros(3), torch.ones(3)
+    for q, want in ((0.1, (230, 26)), (0.0, (256, 0)), (0.5, (128, 128))):
+        mixture = replay_mixture(new, old, 256, q)
+        assert [B for _, B in mixture] == list(want)
+        assert mixture[0][0] is new and mixture[1][0] is old
