@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/06-lstm-from-scratch.py: edit that file, then run doit. digest:248a6d175866a3d2
+# Generated from src/topics/notebooks/06-lstm-from-scratch.py: edit that file, then run doit. digest:9022cc15501e1943
 
 """Tests of notebooks/06-lstm-from-scratch: An LSTM from scratch."""
 
@@ -158,12 +158,12 @@ def train(run, P: dict, lr, T: int, steps: int, target=flagged_sum, seed: int = 
     return np.array(losses), loss_and_gradients(run, P, X, target(X))[0]
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:248
+# src/topics/notebooks/06-lstm-from-scratch.py:254
 def random_sizes(rng, n):
     return [int(k) for k in rng.permutation(np.arange(1, 8))[:n]]
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:294
+# src/topics/notebooks/06-lstm-from-scratch.py:300
 def check_training(run, P, make_cell, steps=6, T=4):
     """Our training against autograd, clip_grad_norm_ and torch's Adam, in float64."""
     cells, heads, optimizers = [], [], []
@@ -203,13 +203,13 @@ def check_training(run, P, make_cell, steps=6, T=4):
     np.testing.assert_allclose(errors, loss_and_gradients(run, P, X, flagged_sum(X))[0])
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:350
+# src/topics/notebooks/06-lstm-from-scratch.py:356
 def sigmoid(z: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-z)), without overflow."""
     return 0.5 * (1 + np.tanh(0.5 * z))
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:355
+# src/topics/notebooks/06-lstm-from-scratch.py:361
 def hand_cell(X: np.ndarray, i=1.0, f=1.0, o=1.0) -> tuple[np.ndarray, np.ndarray]:
     """Cell and output (..., T) of one unit for X (..., T, 2); gates (..., T) or 1."""
     g = np.tanh(0.01 * X[..., 0])
@@ -220,19 +220,19 @@ def hand_cell(X: np.ndarray, i=1.0, f=1.0, o=1.0) -> tuple[np.ndarray, np.ndarra
     return C, o * np.tanh(C)
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:365
+# src/topics/notebooks/06-lstm-from-scratch.py:371
 def error_of(C: np.ndarray, y: np.ndarray) -> float:
     return float(((100 * C[..., -1] - y) ** 2).mean())
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:399
+# src/topics/notebooks/06-lstm-from-scratch.py:408
 def latest_flagged(X: np.ndarray) -> np.ndarray:
     """The flagged number that came last, (..., T, 2) to (...)."""
     at = X.shape[-2] - 1 - X[..., ::-1, 1].argmax(axis=-1)
     return np.take_along_axis(X[..., 0], at[..., None], axis=-1)[..., 0]
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:458
+# src/topics/notebooks/06-lstm-from-scratch.py:467
 def lstm_step(z: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple]:
     """New h, new c and the gates i, f, g, o, from z (..., B, 4d) and c (..., B, d)."""
     z_i, z_f, z_g, z_o = np.split(z, 4, axis=-1)
@@ -241,7 +241,7 @@ def lstm_step(z: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray, tup
     return o * np.tanh(c), c, (i, f, g, o)
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:466
+# src/topics/notebooks/06-lstm-from-scratch.py:475
 def lstm_forward(
     X: np.ndarray, P: dict, h0=None, c0=None
 ) -> tuple[np.ndarray, np.ndarray, list]:
@@ -257,7 +257,7 @@ def lstm_forward(
     return H, C, trace
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:481
+# src/topics/notebooks/06-lstm-from-scratch.py:490
 def random_lstm(
     d_in: int, d: int, forget_bias: float, rng: np.random.Generator, lead: tuple = ()
 ) -> dict:
@@ -268,7 +268,7 @@ def random_lstm(
             "W_h": rng.normal(size=(*lead, d, 4 * d)) / np.sqrt(d), "b": b}
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:539
+# src/topics/notebooks/06-lstm-from-scratch.py:548
 def lstm_backward(
     dH: np.ndarray, X: np.ndarray, H: np.ndarray, C: np.ndarray, trace: list, P: dict
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
@@ -291,7 +291,7 @@ def lstm_backward(
     return dX, dh, dc, dP
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:561
+# src/topics/notebooks/06-lstm-from-scratch.py:570
 def nudged(f: Callable[[], float], W: np.ndarray) -> np.ndarray:
     """Central differences of f() by each entry of W, which is changed in place."""
     gradient = np.zeros_like(W)
@@ -305,7 +305,7 @@ def nudged(f: Callable[[], float], W: np.ndarray) -> np.ndarray:
     return gradient
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:591
+# src/topics/notebooks/06-lstm-from-scratch.py:600
 def check_lstm(P, X, h0, c0, dH):
     """Forward and backward against torch.nn.LSTM, whose weights are transposed."""
     lstm = nn.LSTM(X.shape[-1], h0.shape[-1], batch_first=True).double()
@@ -327,14 +327,14 @@ def check_lstm(P, X, h0, c0, dH):
         np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-11)
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:673
+# src/topics/notebooks/06-lstm-from-scratch.py:682
 def latch() -> dict:
     """W_x (2, 4), W_h (1, 4), b (4,) in the order i, f, g, o."""
     W_x = np.array([[40.0, -40, 0, 0], [0, -40, 0, 0]])  # set: write; both: erase
     return {"W_x": W_x, "W_h": np.zeros((1, 4)), "b": np.array([-20.0, 20, 20, 20])}
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:709
+# src/topics/notebooks/06-lstm-from-scratch.py:715
 def arriving(backward: Callable, H: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Norms of dX (S, T), from the last step back, relative to the last step's."""
     dH = np.zeros_like(H)
@@ -343,7 +343,7 @@ def arriving(backward: Callable, H: np.ndarray, rng: np.random.Generator) -> np.
     return norms / norms[:, :1]
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:801
+# src/topics/notebooks/06-lstm-from-scratch.py:812
 def along_the_cell(trace: list, t: int) -> np.ndarray:
     """Product of the forget gates of steps t + 1 to T, (..., B, d); t from 0 to T."""
     share = np.ones_like(trace[0][1])
@@ -352,24 +352,24 @@ def along_the_cell(trace: list, t: int) -> np.ndarray:
     return share
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:840
+# src/topics/notebooks/06-lstm-from-scratch.py:848
 def run_lstm(X: np.ndarray, P: dict) -> tuple[np.ndarray, Back]:
     H, C, trace = lstm_forward(X, P)
     return H, lambda dH: lstm_backward(dH, X, H, C, trace, P)[-1]
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:908
+# src/topics/notebooks/06-lstm-from-scratch.py:925
 def matching_width(d_in: int, d: int) -> int:
     """Width of a plain cell nearest in size to an LSTM of width d, without readouts."""
     size = 4 * d * (d_in + d + 1)
     return min(range(1, 4 * d + 1), key=lambda w: abs(w * (d_in + w + 1) - size))
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:941
+# src/topics/notebooks/06-lstm-from-scratch.py:958
 REMOVED = {"none": None, "input": 0, "forget": 1, "output": 3}
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:944
+# src/topics/notebooks/06-lstm-from-scratch.py:961
 def without_gates(d: int, seeds: int, rng: np.random.Generator) -> dict:
     """A stack of 4 * seeds LSTMs: none removed, then the input, forget, output gate."""
     P = random_lstm(2, d, 1.0, rng, (len(REMOVED) * seeds,))
@@ -379,7 +379,7 @@ def without_gates(d: int, seeds: int, rng: np.random.Generator) -> dict:
     return P
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1024
+# src/topics/notebooks/06-lstm-from-scratch.py:1084
 def gru_forward(X: np.ndarray, P: dict, h0=None) -> tuple[np.ndarray, list]:
     """States (..., B, T, d), and a trace; blocks in the order r, u, g, like PyTorch."""
     Z, d = from_inputs(X, P), P["W_h"].shape[-2]
@@ -396,7 +396,7 @@ def gru_forward(X: np.ndarray, P: dict, h0=None) -> tuple[np.ndarray, list]:
     return H, trace
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1040
+# src/topics/notebooks/06-lstm-from-scratch.py:1100
 def gru_backward(dH: np.ndarray, X: np.ndarray, H: np.ndarray, trace: list, P: dict):
     """From dH (..., B, T, d): dX, dh0, dP."""
     before, back = states_before(H, trace[0]), transposed(P["W_h"])
@@ -416,7 +416,7 @@ def gru_backward(dH: np.ndarray, X: np.ndarray, H: np.ndarray, trace: list, P: d
     return dX, dh, dP
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1059
+# src/topics/notebooks/06-lstm-from-scratch.py:1119
 def random_gru(d_in: int, d: int, rng: np.random.Generator, lead: tuple = ()) -> dict:
     """Random weights of a GRU."""
     return {"W_x": rng.normal(size=(*lead, d_in, 3 * d)) / np.sqrt(d_in),
@@ -424,7 +424,7 @@ def random_gru(d_in: int, d: int, rng: np.random.Generator, lead: tuple = ()) ->
             "b": np.zeros((*lead, 3 * d)), "b_h": np.zeros((*lead, 3 * d))}
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1128
+# src/topics/notebooks/06-lstm-from-scratch.py:1191
 def gru_step_2014(x: np.ndarray, h: np.ndarray, P: dict) -> np.ndarray:
     """New h (B, d) from x (B, d_in) and h; blocks in the order r, u, g."""
     d = h.shape[-1]
@@ -434,7 +434,7 @@ def gru_step_2014(x: np.ndarray, h: np.ndarray, P: dict) -> np.ndarray:
     return u * h + (1 - u) * np.tanh(x_g + (r * h) @ P["W_h"][:, 2 * d :])
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1205
+# src/topics/notebooks/06-lstm-from-scratch.py:1268
 def counting(known: np.ndarray, asked: np.ndarray, n_max: int, beta: float = 8.0,
              K: int = 64) -> tuple[list[float], list[int]]:
     """For n = 1, ..., n_max: loss on `asked` from counts in `known`; counts stored."""
@@ -457,7 +457,7 @@ def counting(known: np.ndarray, asked: np.ndarray, n_max: int, beta: float = 8.0
     return losses, stored
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1237
+# src/topics/notebooks/06-lstm-from-scratch.py:1300
 class CharModel(nn.Module):
     """One recurrent layer on one-hot characters, and a linear readout."""
 
@@ -478,21 +478,21 @@ class CharModel(nn.Module):
         return self.out(h), state
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1257
+# src/topics/notebooks/06-lstm-from-scratch.py:1320
 def side_by_side(ids: torch.Tensor, B: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
     """The text cut into B long rows (B, n), and the same one character later."""
     n = (len(ids) - 1) // B
     return ids[: n * B].view(B, n), ids[1 : n * B + 1].view(B, n)
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1441
+# src/topics/notebooks/06-lstm-from-scratch.py:1548
 def numpy_weights(cell: nn.LSTM) -> dict:
     """W_x, W_h, b in float64 from a layer of PyTorch."""
     W_x, W_h, *b = (p.detach().double().numpy() for p in cell.parameters())
     return {"W_x": W_x.T, "W_h": W_h.T, "b": b[0] + b[1]}
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1447
+# src/topics/notebooks/06-lstm-from-scratch.py:1554
 def place_in_word(text: str) -> np.ndarray:
     """Letters since the word began, up to 4; 0 outside of words; (T,)."""
     places = [0]
@@ -502,7 +502,7 @@ def place_in_word(text: str) -> np.ndarray:
     return np.array(places[1:])
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1456
+# src/topics/notebooks/06-lstm-from-scratch.py:1563
 def in_name(text: str) -> np.ndarray:
     """1 where a line of capitals that ends with a colon is being read, (T,)."""
     inside = np.zeros(len(text))
@@ -511,7 +511,7 @@ def in_name(text: str) -> np.ndarray:
     return inside
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1557
+# src/topics/notebooks/06-lstm-from-scratch.py:1668
 def run_cut(X: np.ndarray, P: dict) -> tuple[np.ndarray, Back]:
     """States H, and a function dH -> dP whose messages go back along the cell only."""
     H, C, trace = lstm_forward(X, P)
@@ -519,7 +519,7 @@ def run_cut(X: np.ndarray, P: dict) -> tuple[np.ndarray, Back]:
     return H, lambda dH: lstm_backward(dH, X, H, C, trace, no_way)[-1]
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:252
+# src/topics/notebooks/06-lstm-from-scratch.py:258
 def test_flagged():
     X = flagged(3, 200, 7, np.random.default_rng(0))
     assert X.shape == (3, 200, 7, 2) and X.min() >= 0 and X.max() <= 1
@@ -530,7 +530,7 @@ def test_flagged():
         assert np.isclose(y, sum(v for v, m in x if m))
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:262
+# src/topics/notebooks/06-lstm-from-scratch.py:268
 def test_plain_cells_match_torch():
     rng = np.random.default_rng(1)
     for _ in range(20):
@@ -563,7 +563,7 @@ def test_plain_cells_match_torch():
     np.testing.assert_allclose(rnn_forward(X[0], one, h0[0]), H[0], atol=1e-13)
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:333
+# src/topics/notebooks/06-lstm-from-scratch.py:339
 def test_training_is_torchs():
     rng = np.random.default_rng(2)
     P = with_readout(random_tanh(2, 5, rng, (2,)), rng, np.float64)
@@ -571,7 +571,7 @@ def test_training_is_torchs():
     check_training(run_tanh, P, lambda: nn.RNN(2, 5, batch_first=True).double())
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:612
+# src/topics/notebooks/06-lstm-from-scratch.py:621
 def test_lstm_is_torchs():
     rng = np.random.default_rng(3)
     for case in range(25):
@@ -587,7 +587,7 @@ def test_lstm_is_torchs():
         assert np.array_equal(ours, given)
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:627
+# src/topics/notebooks/06-lstm-from-scratch.py:636
 def test_stacked_lstms_are_separate():
     rng = np.random.default_rng(4)
     P, X = random_lstm(3, 5, 2.5, rng, (4,)), rng.normal(size=(4, 2, 6, 3))
@@ -605,7 +605,7 @@ def test_stacked_lstms_are_separate():
             np.testing.assert_allclose(dP[name][s], dP1[name], atol=1e-11)
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:644
+# src/topics/notebooks/06-lstm-from-scratch.py:653
 def test_hand_cell():
     rng = np.random.default_rng(5)
     X, (i, f, o) = rng.random((3, 9, 2)), rng.random((3, 3, 9))
@@ -618,7 +618,7 @@ def test_hand_cell():
     assert np.isclose(error_of(np.array([[5.0, 0.03]]), np.array([1.0])), 4)
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:656
+# src/topics/notebooks/06-lstm-from-scratch.py:665
 def test_latest_flagged_and_sigmoid():
     X = flagged(2, 50, 9, np.random.default_rng(6))
     for x, y in zip(X.reshape(-1, 9, 2), latest_flagged(X).ravel()):
@@ -629,7 +629,7 @@ def test_latest_flagged_and_sigmoid():
     np.testing.assert_allclose(sigmoid(z), expected, atol=1e-14)
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:682
+# src/topics/notebooks/06-lstm-from-scratch.py:691
 def test_latch():
     rng = np.random.default_rng(7)
     for chance in (0.02, 0.3):
@@ -643,7 +643,7 @@ def test_latch():
                 assert H[b, t] > 0.7 if on else abs(H[b, t]) < 0.1
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:775
+# src/topics/notebooks/06-lstm-from-scratch.py:786
 def test_arriving():
     rng = np.random.default_rng(8)
     P, X = random_lstm(3, 4, 1.0, rng, (2,)), rng.normal(size=(2, 1, 5, 3))
@@ -664,7 +664,7 @@ def test_arriving():
     np.testing.assert_allclose(shares[1], norms / norms[0], atol=1e-12)
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:812
+# src/topics/notebooks/06-lstm-from-scratch.py:823
 def test_along_the_cell():
     rng = np.random.default_rng(10)
     P, X = random_lstm(3, 4, 1.0, rng), rng.normal(size=(2, 6, 3))
@@ -678,14 +678,14 @@ def test_along_the_cell():
                                (nudge[:, -1] - C[:, -1]) / (nudge[:, 3] - C[:, 3]))
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:883
+# src/topics/notebooks/06-lstm-from-scratch.py:900
 def test_lstm_training_is_torchs():
     rng = np.random.default_rng(11)
     P = with_readout(random_lstm(2, 4, 1.0, rng, (2,)), rng, np.float64)
     check_training(run_lstm, P, lambda: nn.LSTM(2, 4, batch_first=True).double())
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:889
+# src/topics/notebooks/06-lstm-from-scratch.py:906
 def test_gradients_of_the_readout():
     rng = np.random.default_rng(12)
     cells = (run_tanh, random_tanh(2, 3, rng)), (run_lstm, random_lstm(2, 3, 1, rng))
@@ -699,7 +699,7 @@ def test_gradients_of_the_readout():
             np.testing.assert_allclose(G[name], slope, atol=1e-8)
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:917
+# src/topics/notebooks/06-lstm-from-scratch.py:934
 def test_matching_width():
     for d_in, d in ((2, 16), (64, 96), (7, 3), (1, 1)):
         def size(cell):
@@ -713,7 +713,7 @@ def test_matching_width():
     assert matching_width(2, 16) == 33
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:997
+# src/topics/notebooks/06-lstm-from-scratch.py:1057
 def test_without_gates():
     rng = np.random.default_rng(19)
     P = with_readout(without_gates(3, 2, rng), rng)
@@ -729,7 +729,7 @@ def test_without_gates():
             assert same.all() == (j == quarter)
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1093
+# src/topics/notebooks/06-lstm-from-scratch.py:1156
 def test_gru_is_torchs():
     rng = np.random.default_rng(15)
     for case in range(24):
@@ -759,7 +759,7 @@ def test_gru_is_torchs():
     assert np.array_equal(gru_forward(X, P)[0], gru_forward(X, P, np.zeros_like(h0))[0])
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1140
+# src/topics/notebooks/06-lstm-from-scratch.py:1203
 def test_gru_step_2014():
     rng = np.random.default_rng(16)
     for _ in range(20):
@@ -783,7 +783,7 @@ def test_gru_step_2014():
         np.testing.assert_allclose(gru_step_2014(x, h, same), want)
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1393
+# src/topics/notebooks/06-lstm-from-scratch.py:1500
 def test_counting():
     rng = np.random.default_rng(17)
     known, asked = rng.integers(3, size=60), rng.integers(3, size=25)
@@ -804,7 +804,7 @@ def test_counting():
     assert stored == list(np.cumsum([len(g) for g in grams]))
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1413
+# src/topics/notebooks/06-lstm-from-scratch.py:1520
 def test_character_model():
     for kind in ("LSTM", "RNN"):
         torch.manual_seed(0)
@@ -823,7 +823,7 @@ def test_character_model():
     assert inputs[1, 0] == 7
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1534
+# src/topics/notebooks/06-lstm-from-scratch.py:1645
 def test_what_is_tracked():
     text = "ab\ncde\n\nQ X:\nAh: no"
     assert place_in_word(text).tolist() == [1, 2, 0, 1, 2, 3, 0, 0, 1, 0, 1, 0, 0,
@@ -832,7 +832,7 @@ def test_what_is_tracked():
     assert in_name(text).tolist() == [0] * 8 + [1] * 4 + [0] * 7
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1542
+# src/topics/notebooks/06-lstm-from-scratch.py:1653
 def test_numpy_weights():
     torch.manual_seed(1)
     layer = nn.LSTM(4, 3, batch_first=True)
@@ -841,7 +841,7 @@ def test_numpy_weights():
     np.testing.assert_allclose(ours, layer(x)[0].detach(), atol=1e-5)
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1567
+# src/topics/notebooks/06-lstm-from-scratch.py:1678
 def test_run_cut():
     rng = np.random.default_rng(18)
     P, X = random_lstm(2, 3, 1.0, rng), rng.normal(size=(2, 4, 2))
