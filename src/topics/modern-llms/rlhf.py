@@ -153,7 +153,7 @@ print(f"correct in the corpus {correct(text).mean():.1%}, "
 # The reference gives A, B, C the probabilities $(0.1, 0.3, 0.6)$: it likes the worst best.
 # Take $\beta = 1$.
 # Then $e^{r/\beta} = (6, 2, 1)$, the products are $(0.6, 0.6, 0.6)$, and $\pi^\ast = (1/3, 1/3, 1/3)$.
-# With a looser leash, $\beta = 1/2$, the exponentials are squared, $(36, 4, 1)$; the products $(3.6, 1.2, 0.6)$ give $(2/3, 2/9, 1/9)$.
+# At a lower price, which people call a looser *leash*, $\beta = 1/2$, the exponentials are squared, $(36, 4, 1)$; the products $(3.6, 1.2, 0.6)$ give $(2/3, 2/9, 1/9)$.
 #
 # ### In code
 
@@ -254,7 +254,7 @@ def test_policy_is_a_distribution():
 
 
 def test_imitation_copies_the_corpus():
-    policy, text = imitate(1, 300, mistakes=0.0, steps=60)
+    policy, text = imitate(1, 300, mistakes=0.0, steps=40)
     p, ok = exact(policy), correct(STRINGS)
     assert text.shape == (300, 10) and (correct(text) == 1).all()
     assert p @ ok > 4 * ok.mean() and abs(p.sum() - 1) < 1e-9
@@ -283,7 +283,7 @@ def test_best_policy_beats_all_others():
 #
 # ### Why that policy is the best
 #
-# Put $\log e^{r/\beta} = r/\beta$ into one fraction with $\pi_\text{ref}$:
+# Both terms are means under $\pi$. Write $r = \beta \log e^{r/\beta}$, and they fit into one logarithm:
 #
 # $$
 # \mathbb{E}_\pi[r] - \beta \, \text{KL}(\pi \,\Vert\, \pi_\text{ref})
@@ -405,7 +405,7 @@ def test_policy_gradient_is_unbiased():
 # $\lambda = 1$ gives all rewards still to come, minus the value (with $\gamma = 1$: unbiased, noisy); $\lambda = 0$ gives $\delta_t$ alone (quiet, and wrong where $V$ is wrong).
 # The value is trained by squared error towards $A_t + V_t$.
 #
-# **Clip.** Samples are expensive, so each batch, drawn from $\pi_\text{old}$, serves several steps.
+# **Clip.** Samples are expensive, so each batch serves several steps of gradient descent; $\pi_\text{old}$ is the policy that wrote it.
 # With $\rho_t = \pi_\theta(y_t \mid y_{\lt t}) / \pi_\text{old}(y_t \mid y_{\lt t})$:
 #
 # $$
@@ -419,6 +419,8 @@ def test_policy_gradient_is_unbiased():
 #
 # **Leash.** The log-ratio of an answer is the sum over its tokens, so the KL penalty is paid token by token, *inside the reward* [@ouyang2022training]: $r_t = -\beta \log (\pi_\text{old} / \pi_\text{ref})$ at token $t$, plus $r(y)$ at the last.
 # The price depends on $\theta$ itself, but its own derivative, $\nabla \log \pi_\theta$, averages to zero, so it may be treated as a fixed number.
+#
+# In `train` the advantages are also shifted to mean 0 and scaled to deviation 1 over the batch, as most programs do.
 
 
 # %%
@@ -445,7 +447,8 @@ def token_rewards(score, old: Tensor, log_ref: Tensor, beta: float) -> Tensor:
 
 
 def train(ref: Policy, reward: Callable, beta: float, seed: int, method: str = "ppo",
-          steps: int = 40, B: int = 128, G: int = 16) -> tuple[Policy, np.ndarray]:
+          steps: int = 40, B: int = 128, G: int = 16,
+          reuse: int = 3) -> tuple[Policy, np.ndarray]:
     """The trained policy, and its probabilities of all strings at each step."""
     rng = torch.Generator().manual_seed(seed)
     policy, history = copy.deepcopy(ref), []
@@ -456,7 +459,7 @@ def train(ref: Policy, reward: Callable, beta: float, seed: int, method: str = "
         with torch.no_grad():
             old, V = policy(y)
             log_ref, _ = ref(y)
-        price = 0.0 if method == "k1 in the loss" else beta
+        price = 0.0 if method.endswith("in the loss") else beta
         r = token_rewards(reward(y.numpy()), old, log_ref, price)
         if method == "group":  # group mean, deviation of the batch; no value
             total = r.sum(dim=1).view(-1, G)
@@ -465,12 +468,15 @@ def train(ref: Policy, reward: Callable, beta: float, seed: int, method: str = "
         else:
             A = gae(r, V, gamma=1.0, lam=0.95)
             A, target = (A - A.mean()) / (A.std() + 1e-6), A + V
-        for _ in range(3):  # the same answers serve three steps
+        for _ in range(reuse):  # the same answers serve several steps
             new, value = policy(y)
             loss = clipped((new - old).exp(), A).mean()
             loss = loss + 0.5 * ((value - target) ** 2).mean()
-            if method == "k1 in the loss":
-                loss = loss + beta * (new - log_ref).sum(dim=1).mean()
+            k = (new - log_ref).sum(dim=1)  # k1 of each answer: see failure mode 2
+            if method == "k2 in the loss":
+                k = (new - old).detach().sum(dim=1).exp() * k**2 / 2
+            if method.endswith("in the loss"):
+                loss = loss + beta * k.mean()
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(policy.parameters(), 0.5)
@@ -518,7 +524,8 @@ left.legend(fontsize=8, loc="lower right")
 # They differ in what is left of the language.
 # Without a price PPO keeps `{python} f"{ends['ppo', 0.0][:, 2].mean():.1f}"` effective strings of 42, since nothing in the reward asks for variety; with a price of 0.05 it keeps `{python} f"{ends['ppo', 0.05][:, 2].mean():.0f}"`, where the optimum has `{python} f"{np.exp(entropy(best)):.0f}"`.
 # The variant `group`, explained next, has no value network and does about as well here.
-# The dips are part of the method at this learning rate: one bad batch can undo several good ones.
+# A run can also lose in one step what it gained in several: the largest drop is `{python} f"{max(-np.diff(np.array(h) @ ok, axis=1).min() for h in runs.values()):.2f}"`, and it recovers.
+# We did not isolate the cause (a smaller learning rate alone did not cure it), so judge a run by several steps and seeds.
 
 # %% tags=["test"]
 def test_gae_is_its_definition():
@@ -573,6 +580,14 @@ def test_training_raises_the_reward():
         assert np.allclose(history[0], exact(start), atol=1e-7)
         assert np.allclose(history[-1], exact(policy), atol=1e-7)
         assert history[-1] @ zeros > history[0] @ zeros + 0.1
+    kl = {method: divergence(train(start, lambda y: (y == 0).mean(axis=-1), 0.5, 0,
+                                   method, steps=12, B=64)[1][-1], history[0])
+          for method in ("ppo", "k1 in the loss", "k2 in the loss")}
+    assert max(kl["ppo"], kl["k2 in the loss"]) < kl["k1 in the loss"] / 2
+    policy, _ = train(start, lambda y: np.ones(len(y)), 0.0, 0, steps=20, B=32)
+    with torch.no_grad():
+        value = policy(torch.from_numpy(STRINGS[::64]))[1].mean()
+    assert abs(float(value) - 1) < 0.25  # the value learns a constant reward
     assert abs(entropy(np.full(8, 1 / 8)) - np.log(8)) < 1e-12
     assert entropy(np.eye(3)).tolist() == [0, 0, 0]
 
@@ -626,7 +641,7 @@ for kind in ("rloo", "dr. grpo", "grpo"):
 # %% [markdown]
 # **What the code shows:** RLOO is exact.
 # Including an answer in its own baseline only shrinks the step, by $(G - 1)/G$: harmless.
-# Dividing by the standard deviation changes the direction, and with many prompts it weights nearly solved and nearly hopeless prompts most, since for a 0/1 reward with mean $p$ the divisor is about $\sqrt{p(1-p)}$.
+# Dividing by the standard deviation changes the direction, and with many prompts it raises the weight of nearly solved and nearly hopeless prompts most, since for a 0/1 reward with mean $p$ the divisor is about $\sqrt{p(1-p)}$.
 # A group that agrees teaches nothing: its advantages are zero.
 # Corrections followed within a year; by 2026 libraries offer them as options of one trainer.
 #
@@ -785,7 +800,7 @@ def test_dpo_finds_the_best_policy():
         p_ref, r = softmax(rng.normal(size=K)), rng.normal(size=K)
         P = 1 / (1 + np.exp(r[None, :] - r[:, None]))
         theta = np.log(p_ref)
-        for _ in range(1500):
+        for _ in range(800):
             theta = theta - K / beta**2 * dpo_gradient(theta, p_ref, P, beta)
         assert np.allclose(softmax(theta), best_policy(p_ref, r, beta), atol=1e-6)
 
@@ -809,14 +824,18 @@ def test_dpo_gradient_is_autograd():
 
 
 # %% [markdown]
+# Four variants change the loss: IPO [@azar2024general], KTO [@ethayarajh2024kto], ORPO [@hong2024orpo] and SimPO [@meng2024simpo].
+#
 # | method | loss, with $\ell = \log \pi_\theta$ and $\Delta$ as above | difference |
 # |---|---|---|
-# | IPO [@azar2024general] | $(\Delta - 1/(2\beta))^2$ | a finite target: certain preferences do not push without end |
-# | KTO [@ethayarajh2024kto] | for single answers marked good or bad: $1 - \sigma(\pm(\beta \log (\pi_\theta/\pi_\text{ref}) - z))$, $z$ an estimate of $\beta \, \text{KL}$, each mark with its weight | no pairs needed |
-# | ORPO [@hong2024orpo] | $-\ell(y_w)/\lvert y_w \rvert - \lambda \log \sigma(\text{log odds ratio})$, odds $p/(1 - p)$ of the length-normalised $p$ | joins instruction tuning; no reference |
-# | SimPO [@meng2024simpo] | $-\log \sigma\left(\beta \ell(y_w)/\lvert y_w \rvert - \beta \ell(y_l)/\lvert y_l \rvert - m\right)$, margin $m$ | no reference; length divided out |
-# | RLAIF [@lee2024rlaif] | any of these | a model does the comparing |
-# | Constitutional AI [@bai2022constitutional] | revise answers by written principles, imitate the revisions; then RLAIF by the same principles | few human labels for harm |
+# | IPO | $(\Delta - 1/(2\beta))^2$ | a finite target: certain preferences do not push without end |
+# | KTO | for an answer marked good ($+$) or bad ($-$): $1 - \sigma(\pm(\beta \log (\pi_\theta/\pi_\text{ref}) - z))$, $z$ an estimate of $\beta \, \text{KL}$, each mark with its weight | no pairs needed |
+# | ORPO | $-\ell(y_w)/\lvert y_w \rvert - \lambda \log \sigma(\text{log odds ratio})$, odds $p/(1 - p)$ of the length-normalised $p$ | joins instruction tuning; no reference |
+# | SimPO | $-\log \sigma\left(\beta \ell(y_w)/\lvert y_w \rvert - \beta \ell(y_l)/\lvert y_l \rvert - m\right)$, margin $m$ | no reference; length divided out |
+#
+# Who compares is a separate choice.
+# In RLAIF a model does [@lee2024rlaif].
+# Constitutional AI first imitates answers that the model itself revised by written principles, then lets a model compare by the same principles, so that harmlessness needs no human labels [@bai2022constitutional].
 #
 # ### Experiment: when the proxy is not the goal
 #
@@ -878,8 +897,11 @@ for (pairs, n), c in curves.items():
     top, two = np.nanargmax(mean), np.searchsorted(grid, 2.0)
     print(f"{'pairs' if pairs else 'positions':9} {n:6} comparisons: "
           f"best {mean[top]:.2f} at sqrt(KL) {grid[top]:.1f}, at 2.0 {mean[two]:.2f}")
-print("PPO ends at", np.round([path[-1] @ gold for path in paths], 2))
-favourite = STRINGS[(features(STRINGS, False) @ weights[0]).argmax()]
+learned = [features(STRINGS, False) @ w for w in weights]
+optima = np.array([best_policy(p_ref, r, 0.05) @ gold for r in learned])
+final = np.array([path[-1] @ gold for path in paths])
+print("PPO ends at", final.round(2), "and the best policies at", optima.round(2))
+favourite = STRINGS[learned[0].argmax()]
 print("favourite of the first reward model:", "".join("()"[i] for i in favourite))
 
 # %%
@@ -907,7 +929,7 @@ axes[1].legend(fontsize=8, loc="lower left")
 # With pairs, more comparisons make the fall shallow, but the turn comes no later.
 # With one weight per position they do not help at all: "open" is rewarded at nearly every place, since falling below zero is the costlier mistake *where the reference writes*, and the model cannot see that enough is open.
 # That error is not noise, and data do not remove it.
-# PPO, which knows nothing of this optimum, roughly follows the curve, and in `{python} f"{sum(path[-1] @ gold < p_ref @ gold for path in paths)}"` of three runs ends below the start.
+# PPO only sees samples; its points scatter about the curve, some early ones far below it, and in `{python} f"{(final < p_ref @ gold).sum()}"` of three runs it ends below the start, as the best policy for that reward and price does in `{python} f"{(optima < p_ref @ gold).sum()}"`.
 # This is one toy goal with one kind of label; the same shape was measured with language models [@gao2023scaling], where for reinforcement learning the true reward followed $d (a - b \log d)$ with $d = \sqrt{\text{KL}}$, larger reward models suffered less, and a KL penalty acted like early stopping.
 
 # %% tags=["test"]
@@ -945,7 +967,7 @@ def test_overoptimisation():
 # ### Verifiable rewards, and models that reason
 #
 # Where a program checks the answer there is no reward model to fool; Tülu 3 gave reinforcement learning from verifiable rewards its name (RLVR) [@lambert2024tulu].
-# DeepSeek-R1-Zero trained a base model by GRPO with rewards for right final answers and for the format, and answers grew from hundreds to thousands of tokens of reasoning; on the AIME 2024 contest it went from 15.6% to 71.0% right, and to 86.7% by a vote of 64 [@deepseek2025r1].
+# DeepSeek-R1-Zero trained a base model by GRPO with rewards for right final answers and for the format, and answers grew from hundreds to thousands of tokens of reasoning; on the mathematics contest AIME 2024 it went from 15.6% right to 71.0% in the first version of the paper and 77.9% in the second, and to 86.7% by majority vote [@deepseek2025r1].
 #
 # | idea | what it adds |
 # |---|---|
@@ -953,7 +975,7 @@ def test_overoptimisation():
 # | self-consistency [@wang2023consistency] | sample many chains, take the majority of their *answers* |
 # | STaR [@zelikman2022star] | keep the chains that end right, fine-tune on them, repeat |
 # | process rewards [@lightman2024lets] | a model scores every step, not the end alone; better at choosing among solutions |
-# | test-time compute [@snell2024scaling] | search or revise more on harder prompts; for easy and medium ones it can beat a larger model |
+# | test-time compute [@snell2024scaling] | choose by difficulty how to search or revise; where the small model already has some success it can beat a larger one at equal FLOPs |
 # | s1 [@muennighoff2025s1] | 1,000 curated examples, and the word "Wait" appended to make the model think on |
 #
 # Two ways to spend $k$ samples.
@@ -1066,40 +1088,49 @@ def careless_check(y: np.ndarray) -> np.ndarray:
     return (depth(y) >= 0).all(axis=-1).astype(float)
 
 
+accepted, hacked = careless_check(STRINGS), {}
 for beta in (0.0, 0.05):
-    hacked, history = train(ref, careless_check, beta, 0, steps=25)
-    p = history[-1]
-    print(f"beta {beta:<4}: reward {p_ref @ careless_check(STRINGS):.2f} to "
-          f"{p @ careless_check(STRINGS):.2f}; correct {p_ref @ ok:.2f} to "
-          f"{p @ ok:.2f}; likeliest {''.join('()'[i] for i in STRINGS[p.argmax()])}")
-leashed = best_policy(p_ref, careless_check(STRINGS), 0.05) @ ok
-print(f"the best policy for 0.05: correct {leashed:.2f}")
+    hacked[beta] = np.array([train(ref, careless_check, beta, seed)[1][-1]
+                             for seed in range(2)])  # (2, 1024)
+    p = hacked[beta][0]
+    print(f"beta {beta:<4}: reward {(hacked[beta] @ accepted).round(2)}, "
+          f"correct {(hacked[beta] @ ok).round(2)}, "
+          f"likeliest {''.join('()'[i] for i in STRINGS[p.argmax()])}")
+leashed = best_policy(p_ref, accepted, 0.05)
+print(f"at the start: reward {p_ref @ accepted:.2f}, correct {p_ref @ ok:.2f}")
+print(f"best for 0.05: reward {leashed @ accepted:.2f}, correct {leashed @ ok:.2f}")
 
 # %% [markdown]
-# **Symptom:** the reward is perfect and most answers are wrong; the curve you watch cannot show it.
+# **Symptom:** the reward is nearly perfect; without a price almost no answer is right (`{python} f"{(hacked[0.0] @ ok).mean():.0%}"` on average over two seeds), fewer than before training. The curve you watch cannot show it.
 # **Cause:** optimisation finds what the checker *accepts*: *reward hacking*. A test suite that can be edited, or a judge who likes length, is such a hole.
-# **Fix:** repair the checker, hold out a second one, read samples. A leash cannot tell right from wrong: even the best policy on it is only as right as the accepted strings were at the start.
+# **Fix:** repair the checker, hold out a second one, read samples. A leash limits the damage and does not repair it: it cannot tell right from wrong, so even the best policy on it is only as right as the accepted strings were at the start.
 #
 # ### Failure mode 2: a leash tied to nothing
 #
-# The same price of 0.05, once in the reward and once as $k_1$ in the loss.
+# The price of 0.05 in the reward, as $k_1$ in the loss, and, as a control at the same place with the same weight, as $k_2$ in the loss.
+# Each batch serves three steps or, to have only fresh samples, one.
 
 # %%
-loss_runs = [train(ref, correct, 0.05, seed, "k1 in the loss")[1] for seed in range(2)]
-drift = {"in the reward": ends["ppo", 0.05], "no price": ends["ppo", 0.0],
-         "k1 in the loss": np.array([[h[-1] @ ok, divergence(h[-1], p_ref)]
-                                     for h in loss_runs])}
-for name, end in drift.items():
-    print(f"{name:14}: KL {end[:, 1].round(2)}, correct {end[:, 0].round(3)}")
+drift = {("in the reward", 3): ends["ppo", 0.05], ("no price", 3): ends["ppo", 0.0]}
+for method, reuse in (("k1 in the loss", 3), ("k2 in the loss", 3),
+                      ("no price", 1), ("k1 in the loss", 1)):
+    beta = 0.0 if method == "no price" else 0.05
+    policies = [train(ref, correct, beta, seed, method, reuse=reuse)[1][-1]
+                for seed in range(2)]
+    drift[method, reuse] = np.array([[p @ ok, divergence(p, p_ref)] for p in policies])
+for (name, reuse), end in drift.items():
+    print(f"{name:14}, steps per batch {reuse}: KL {end[:, 1].round(2)}, "
+          f"correct {end[:, 0].round(2)}")
 
 # %% [markdown]
-# **Symptom:** the logged penalty is computed correctly and does not hold; here both runs go further than without a price, and forget the task.
+# **Symptom:** the logged penalty is computed correctly and does not hold. With fresh samples $k_1$ in the loss drifts as far as no price at all; with reused ones, at this weight, both runs go much further and forget the task. $k_2$ holds, so the place and the weight alone are not to blame.
 # **Cause:** $\mathbb{E}[\nabla k_1] = 0$ for fresh samples. On reused ones it is the mean of $\nabla \log \pi_\theta$ under $\pi_\text{old}$, which is $-\nabla \text{KL}(\pi_\text{old} \,\Vert\, \pi_\theta)$: descending it pushes the policy *away* from where it just was.
-# **Fix:** the penalty in the reward, or $k_2$ in the loss with an importance ratio on reused samples.
+# **Fix:** the penalty in the reward, or $k_2$ in the loss, on reused samples times the answer's ratio $\pi_\theta / \pi_\text{old}$ (held fixed, as in `train`).
 #
 # ### Failure mode 3: winners that become improbable
 #
 # DPO on 200 pairs: a correct string and the same string with one bracket flipped.
+# The output shows how the mean log-probability of winners and of losers has changed.
 
 # %%
 rng = np.random.default_rng(14)
@@ -1117,8 +1148,8 @@ for step in range(161):
     if step % 40 == 0:
         change_w = (logp_w - ref_w).mean().item()
         change_l = (logp_l - ref_l).mean().item()
-        print(f"step {step:3}: loss {loss.item():.2f}, log-probability of winners "
-              f"{change_w:+.1f}, of losers {change_l:+.1f}, "
+        print(f"step {step:3}: loss {loss.item():.2f}, winners {change_w:+.1f}, "
+              f"losers {change_l:+.1f} nats, "
               f"effective strings {np.exp(entropy(exact(policy))):.1f}")
     optimiser.zero_grad()
     loss.backward()
@@ -1141,8 +1172,14 @@ for step in range(161):
 
 # %% tags=["test", "experiment"]
 def test_failures_fail():
-    far, near = drift["k1 in the loss"][:, 1], drift["in the reward"][:, 1]
-    assert far.min() > 1.5 * near.max()
+    kl = {key: end[:, 1] for key, end in drift.items()}
+    assert kl["k1 in the loss", 3].min() > 1.5 * kl["no price", 3].max()
+    assert drift["k1 in the loss", 3][:, 0].max() < 0.3
+    assert kl["k2 in the loss", 3].max() < 0.6 * kl["no price", 3].min()
+    assert abs(kl["k1 in the loss", 1].mean() / kl["no price", 1].mean() - 1) < 0.2
+    assert (hacked[0.0] @ accepted).min() > 0.98
+    assert (hacked[0.0] @ ok).mean() < p_ref @ ok < (hacked[0.05] @ ok).mean()
+    assert abs(leashed @ ok - p_ref @ ok / (p_ref @ accepted)) < 1e-3
     assert change_w < 0 and change_l < change_w
     assert loss.item() < 0.3
 

@@ -1,4 +1,4 @@
-# Generated from src/topics/modern-llms/rlhf.py: edit that file, then run doit. digest:6097e723485e72b4
+# Generated from src/topics/modern-llms/rlhf.py: edit that file, then run doit. digest:e9ae0b90b4e5557b
 
 """Tests of modern-llms/rlhf: Reinforcement learning from human feedback."""
 
@@ -125,7 +125,7 @@ def reinforce_moments(theta: np.ndarray, r: np.ndarray, b: float) -> tuple:
     return mean, float(pi @ ((g - mean) ** 2).sum(axis=1))
 
 
-# src/topics/modern-llms/rlhf.py:425
+# src/topics/modern-llms/rlhf.py:427
 def gae(r: Tensor, V: Tensor, gamma: float, lam: float) -> Tensor:
     """Advantages (B, T) of rewards r (B, T) and values V (B, T); nothing follows."""
     A, following = torch.zeros_like(r), torch.zeros_like(r[:, 0])
@@ -136,13 +136,13 @@ def gae(r: Tensor, V: Tensor, gamma: float, lam: float) -> Tensor:
     return A
 
 
-# src/topics/modern-llms/rlhf.py:435
+# src/topics/modern-llms/rlhf.py:437
 def clipped(rho: Tensor, A: Tensor, eps: float = 0.2) -> Tensor:
     """PPO's loss of each token, from the ratio rho (B, T) and advantage A (B, T)."""
     return -torch.minimum(rho * A, rho.clamp(1 - eps, 1 + eps) * A)
 
 
-# src/topics/modern-llms/rlhf.py:440
+# src/topics/modern-llms/rlhf.py:442
 def token_rewards(score, old: Tensor, log_ref: Tensor, beta: float) -> Tensor:
     """The price of moving at each token (B, T), and the score (B,) at the last."""
     r = -beta * (old - log_ref)
@@ -150,9 +150,10 @@ def token_rewards(score, old: Tensor, log_ref: Tensor, beta: float) -> Tensor:
     return r
 
 
-# src/topics/modern-llms/rlhf.py:447
+# src/topics/modern-llms/rlhf.py:449
 def train(ref: Policy, reward: Callable, beta: float, seed: int, method: str = "ppo",
-          steps: int = 40, B: int = 128, G: int = 16) -> tuple[Policy, np.ndarray]:
+          steps: int = 40, B: int = 128, G: int = 16,
+          reuse: int = 3) -> tuple[Policy, np.ndarray]:
     """The trained policy, and its probabilities of all strings at each step."""
     rng = torch.Generator().manual_seed(seed)
     policy, history = copy.deepcopy(ref), []
@@ -163,7 +164,7 @@ def train(ref: Policy, reward: Callable, beta: float, seed: int, method: str = "
         with torch.no_grad():
             old, V = policy(y)
             log_ref, _ = ref(y)
-        price = 0.0 if method == "k1 in the loss" else beta
+        price = 0.0 if method.endswith("in the loss") else beta
         r = token_rewards(reward(y.numpy()), old, log_ref, price)
         if method == "group":  # group mean, deviation of the batch; no value
             total = r.sum(dim=1).view(-1, G)
@@ -172,12 +173,15 @@ def train(ref: Policy, reward: Callable, beta: float, seed: int, method: str = "
         else:
             A = gae(r, V, gamma=1.0, lam=0.95)
             A, target = (A - A.mean()) / (A.std() + 1e-6), A + V
-        for _ in range(3):  # the same answers serve three steps
+        for _ in range(reuse):  # the same answers serve several steps
             new, value = policy(y)
             loss = clipped((new - old).exp(), A).mean()
             loss = loss + 0.5 * ((value - target) ** 2).mean()
-            if method == "k1 in the loss":
-                loss = loss + beta * (new - log_ref).sum(dim=1).mean()
+            k = (new - log_ref).sum(dim=1)  # k1 of each answer: see failure mode 2
+            if method == "k2 in the loss":
+                k = (new - old).detach().sum(dim=1).exp() * k**2 / 2
+            if method.endswith("in the loss"):
+                loss = loss + beta * k.mean()
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(policy.parameters(), 0.5)
@@ -185,13 +189,13 @@ def train(ref: Policy, reward: Callable, beta: float, seed: int, method: str = "
     return policy, np.array(history + [exact(policy)])
 
 
-# src/topics/modern-llms/rlhf.py:481
+# src/topics/modern-llms/rlhf.py:487
 def entropy(p: np.ndarray) -> np.ndarray:
     """Entropy in nats along the last axis."""
     return -(p * np.log(np.maximum(p, 1e-300))).sum(axis=-1)
 
 
-# src/topics/modern-llms/rlhf.py:598
+# src/topics/modern-llms/rlhf.py:613
 def group_advantages(r: np.ndarray, kind: str) -> np.ndarray:
     """Advantages of rewards r (..., G), G > 1, from their own group."""
     centred = r - r.mean(axis=-1, keepdims=True)
@@ -202,7 +206,7 @@ def group_advantages(r: np.ndarray, kind: str) -> np.ndarray:
     return centred  # "dr. grpo"
 
 
-# src/topics/modern-llms/rlhf.py:608
+# src/topics/modern-llms/rlhf.py:623
 def expected_update(theta: np.ndarray, r: np.ndarray, G: int, kind: str) -> np.ndarray:
     """Exact mean (K,) of the group's average of A_i grad log pi(y_i)."""
     pi = softmax(theta)
@@ -212,14 +216,14 @@ def expected_update(theta: np.ndarray, r: np.ndarray, G: int, kind: str) -> np.n
     return pi[groups].prod(axis=1) @ g
 
 
-# src/topics/modern-llms/rlhf.py:683
+# src/topics/modern-llms/rlhf.py:698
 def kl_estimators(logp: Tensor, log_ref: Tensor) -> Tensor:
     """k1, k2, k3 (3, ...) of samples from p, for KL(p || ref)."""
     log_q = log_ref - logp
     return torch.stack([-log_q, log_q**2 / 2, log_q.exp() - 1 - log_q])
 
 
-# src/topics/modern-llms/rlhf.py:689
+# src/topics/modern-llms/rlhf.py:704
 def estimator_gradients(theta: np.ndarray, theta_ref: np.ndarray) -> tuple:
     """Exact mean (3,), deviation (3,) and mean gradient (3, K), samples held fixed."""
     t = torch.tensor(theta, requires_grad=True)
@@ -231,21 +235,21 @@ def estimator_gradients(theta: np.ndarray, theta_ref: np.ndarray) -> tuple:
     return mean.numpy(), sd.numpy(), torch.stack(gradients).numpy()
 
 
-# src/topics/modern-llms/rlhf.py:700
+# src/topics/modern-llms/rlhf.py:715
 def kl_gradient(theta: np.ndarray, theta_ref: np.ndarray) -> np.ndarray:
     """Gradient (K,) of KL(pi || pi_ref) with respect to the logits of pi."""
     p, u = softmax(theta), np.log(softmax(theta)) - np.log(softmax(theta_ref))
     return p * (u - p @ u)
 
 
-# src/topics/modern-llms/rlhf.py:759
+# src/topics/modern-llms/rlhf.py:774
 def dpo_loss(logp_w, logp_l, ref_w, ref_l, beta: float) -> Tensor:
     """DPO's loss (n,) from the log-probabilities (n,) of winners and losers."""
     delta = (logp_w - ref_w) - (logp_l - ref_l)
     return -nn.functional.logsigmoid(beta * delta)
 
 
-# src/topics/modern-llms/rlhf.py:765
+# src/topics/modern-llms/rlhf.py:780
 def dpo_gradient(theta: np.ndarray, p_ref: np.ndarray, P: np.ndarray, beta: float):
     """Gradient (K,) of DPO's mean loss over all pairs; P[i, j] = P(i beats j)."""
     u = theta - np.log(p_ref)  # log-ratios, up to a constant
@@ -253,14 +257,14 @@ def dpo_gradient(theta: np.ndarray, p_ref: np.ndarray, P: np.ndarray, beta: floa
     return -beta * (wrong.sum(axis=1) - wrong.sum(axis=0)) / len(theta) ** 2
 
 
-# src/topics/modern-llms/rlhf.py:836
+# src/topics/modern-llms/rlhf.py:855
 def quality(y: np.ndarray) -> np.ndarray:
     """True reward of y (..., T): minus steps below zero and half of what stays open."""
     d = depth(y)
     return -(np.maximum(-d, 0).sum(axis=-1) + np.abs(d[..., -1]) / 2)
 
 
-# src/topics/modern-llms/rlhf.py:842
+# src/topics/modern-llms/rlhf.py:861
 def features(y: np.ndarray, pairs: bool) -> np.ndarray:
     """Signs of the tokens y (n, T), and their products if `pairs`."""
     s = 1.0 - 2 * y
@@ -268,7 +272,7 @@ def features(y: np.ndarray, pairs: bool) -> np.ndarray:
     return np.concatenate([s, s[:, i] * s[:, j]], axis=1) if pairs else s
 
 
-# src/topics/modern-llms/rlhf.py:858
+# src/topics/modern-llms/rlhf.py:877
 def along(r: np.ndarray, p_ref: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """True and learned reward (2, n) of best policies with sqrt(KL) on grid (n,)."""
     ps = np.array([best_policy(p_ref, r, b) for b in np.geomspace(300, 0.01, 140)])
@@ -277,13 +281,13 @@ def along(r: np.ndarray, p_ref: np.ndarray, grid: np.ndarray) -> np.ndarray:
     return np.array(curves)
 
 
-# src/topics/modern-llms/rlhf.py:971
+# src/topics/modern-llms/rlhf.py:993
 def pass_at_k(n: int, c: int, k: int) -> float:
     """Unbiased estimate of P(one of k is right) from n samples, c of them right."""
     return 1 - comb(n - c, k) / comb(n, k)
 
 
-# src/topics/modern-llms/rlhf.py:976
+# src/topics/modern-llms/rlhf.py:998
 def vote(p: np.ndarray, k: int, rng: np.random.Generator, tries: int = 4000) -> float:
     """How often answer 0 wins a vote of k draws from p (K,); ties are drawn."""
     counts = rng.multinomial(k, p, size=tries)
@@ -291,20 +295,20 @@ def vote(p: np.ndarray, k: int, rng: np.random.Generator, tries: int = 4000) -> 
     return float((tied[:, 0] / tied.sum(axis=1)).mean())
 
 
-# src/topics/modern-llms/rlhf.py:1040
+# src/topics/modern-llms/rlhf.py:1062
 def memory(policy: float, value: float = 0, reward: float = 0) -> float:
     """Bytes for a trained policy and value, and a frozen reference and reward model."""
     return 16 * (policy + value) + 2 * (policy + reward)
 
 
-# src/topics/modern-llms/rlhf.py:1159
+# src/topics/modern-llms/rlhf.py:1196
 def a_beats_c() -> float:
     """P(A beats C) by Bradley-Terry."""
     # r_A - r_B = log 3 and r_C - r_B = log(3/2), so r_A - r_C = log 2.
     return 2 / 3
 
 
-# src/topics/modern-llms/rlhf.py:1182
+# src/topics/modern-llms/rlhf.py:1219
 def four_answers() -> np.ndarray:
     """Advantages (3, 4) of the rewards (1, 0, 0, 0)."""
     # The mean is 1/4 and the variance 3/16.
@@ -314,7 +318,7 @@ def four_answers() -> np.ndarray:
                      [s, -1 / s, -1 / s, -1 / s]])
 
 
-# src/topics/modern-llms/rlhf.py:1209
+# src/topics/modern-llms/rlhf.py:1246
 def best_of_n(p: np.ndarray, r: np.ndarray, n: int) -> np.ndarray:
     """Distribution (K,) of the best of n draws from p (K,); r (K,) all different."""
     order = np.argsort(r)
@@ -325,7 +329,7 @@ def best_of_n(p: np.ndarray, r: np.ndarray, n: int) -> np.ndarray:
     return q
 
 
-# src/topics/modern-llms/rlhf.py:1247
+# src/topics/modern-llms/rlhf.py:1284
 def dapo_loss(new: Tensor, old: Tensor, A: Tensor, mask: Tensor,
               low: float = 0.2, high: float = 0.28) -> Tensor:
     """Scalar loss from log-probabilities (B, T), advantages (B,) and mask (B, T)."""
@@ -334,14 +338,14 @@ def dapo_loss(new: Tensor, old: Tensor, A: Tensor, mask: Tensor,
     return (loss * mask).sum() / mask.sum()
 
 
-# src/topics/modern-llms/rlhf.py:1283
+# src/topics/modern-llms/rlhf.py:1320
 def naive_pass_at_k(p: float, n: int, k: int) -> float:
     """Mean of 1 - (1 - c/n)^k over c, the right ones of n samples."""
     chance = [comb(n, c) * p**c * (1 - p) ** (n - c) for c in range(n + 1)]
     return sum(w * (1 - (1 - c / n) ** k) for c, w in enumerate(chance))
 
 
-# src/topics/modern-llms/rlhf.py:1314
+# src/topics/modern-llms/rlhf.py:1351
 def token_weights(lengths: np.ndarray, fixed: int) -> np.ndarray:
     """Weights (3, G) of a token under GRPO, DAPO and Dr. GRPO; lengths (G,)."""
     G = len(lengths)
@@ -387,7 +391,7 @@ def test_policy_is_a_distribution():
 
 # src/topics/modern-llms/rlhf.py:256
 def test_imitation_copies_the_corpus():
-    policy, text = imitate(1, 300, mistakes=0.0, steps=60)
+    policy, text = imitate(1, 300, mistakes=0.0, steps=40)
     p, ok = exact(policy), correct(STRINGS)
     assert text.shape == (300, 10) and (correct(text) == 1).all()
     assert p @ ok > 4 * ok.mean() and abs(p.sum() - 1) < 1e-9
@@ -447,7 +451,7 @@ def test_policy_gradient_is_unbiased():
     assert np.allclose(one, 0)
 
 
-# src/topics/modern-llms/rlhf.py:524
+# src/topics/modern-llms/rlhf.py:531
 def test_gae_is_its_definition():
     rng = np.random.default_rng(3)
     for _ in range(20):
@@ -465,7 +469,7 @@ def test_gae_is_its_definition():
         assert np.allclose(gae(r_t, V_t, gamma, 0.0).numpy(), delta, atol=1e-12)
 
 
-# src/topics/modern-llms/rlhf.py:541
+# src/topics/modern-llms/rlhf.py:548
 def test_clipped_and_its_gradient():
     rng = np.random.default_rng(4)
     for _ in range(20):
@@ -480,7 +484,7 @@ def test_clipped_and_its_gradient():
         assert np.allclose(t.grad.numpy(), np.where(dead, 0.0, -A), atol=1e-12)
 
 
-# src/topics/modern-llms/rlhf.py:555
+# src/topics/modern-llms/rlhf.py:562
 def test_token_rewards_sum_to_the_objective():
     rng = np.random.default_rng(5)
     for _ in range(20):
@@ -492,7 +496,7 @@ def test_token_rewards_sum_to_the_objective():
         assert r.shape == (B, n) and np.allclose(r.sum(axis=1), want, atol=1e-12)
 
 
-# src/topics/modern-llms/rlhf.py:566
+# src/topics/modern-llms/rlhf.py:573
 def test_training_raises_the_reward():
     torch.manual_seed(19)
     start, zeros = Policy(8), (STRINGS == 0).mean(axis=1)
@@ -503,11 +507,19 @@ def test_training_raises_the_reward():
         assert np.allclose(history[0], exact(start), atol=1e-7)
         assert np.allclose(history[-1], exact(policy), atol=1e-7)
         assert history[-1] @ zeros > history[0] @ zeros + 0.1
+    kl = {method: divergence(train(start, lambda y: (y == 0).mean(axis=-1), 0.5, 0,
+                                   method, steps=12, B=64)[1][-1], history[0])
+          for method in ("ppo", "k1 in the loss", "k2 in the loss")}
+    assert max(kl["ppo"], kl["k2 in the loss"]) < kl["k1 in the loss"] / 2
+    policy, _ = train(start, lambda y: np.ones(len(y)), 0.0, 0, steps=20, B=32)
+    with torch.no_grad():
+        value = policy(torch.from_numpy(STRINGS[::64]))[1].mean()
+    assert abs(float(value) - 1) < 0.25  # the value learns a constant reward
     assert abs(entropy(np.full(8, 1 / 8)) - np.log(8)) < 1e-12
     assert entropy(np.eye(3)).tolist() == [0, 0, 0]
 
 
-# src/topics/modern-llms/rlhf.py:641
+# src/topics/modern-llms/rlhf.py:656
 def test_group_updates():
     rng = np.random.default_rng(6)
     for _ in range(20):
@@ -528,7 +540,7 @@ def test_group_updates():
     assert np.allclose(group_advantages(np.ones((2, 5)), "grpo"), 0)
 
 
-# src/topics/modern-llms/rlhf.py:715
+# src/topics/modern-llms/rlhf.py:730
 def test_gradients_of_the_estimators():
     rng = np.random.default_rng(7)
     for _ in range(20):
@@ -551,7 +563,7 @@ def test_gradients_of_the_estimators():
     assert all(np.allclose(x, 0) for x in same)
 
 
-# src/topics/modern-llms/rlhf.py:781
+# src/topics/modern-llms/rlhf.py:796
 def test_dpo_finds_the_best_policy():
     rng = np.random.default_rng(8)
     for _ in range(20):
@@ -559,12 +571,12 @@ def test_dpo_finds_the_best_policy():
         p_ref, r = softmax(rng.normal(size=K)), rng.normal(size=K)
         P = 1 / (1 + np.exp(r[None, :] - r[:, None]))
         theta = np.log(p_ref)
-        for _ in range(1500):
+        for _ in range(800):
             theta = theta - K / beta**2 * dpo_gradient(theta, p_ref, P, beta)
         assert np.allclose(softmax(theta), best_policy(p_ref, r, beta), atol=1e-6)
 
 
-# src/topics/modern-llms/rlhf.py:793
+# src/topics/modern-llms/rlhf.py:808
 def test_dpo_gradient_is_autograd():
     rng = np.random.default_rng(9)
     for _ in range(20):
@@ -583,7 +595,7 @@ def test_dpo_gradient_is_autograd():
         assert np.allclose(loss.detach().numpy(), want, atol=1e-12)
 
 
-# src/topics/modern-llms/rlhf.py:914
+# src/topics/modern-llms/rlhf.py:936
 def test_quality_and_features():
     assert (quality(STRINGS)[correct(STRINGS) == 1] == 0).all()
     assert (quality(STRINGS)[correct(STRINGS) == 0] < 0).all()
@@ -593,7 +605,7 @@ def test_quality_and_features():
     assert features(y, False).shape == (1, 3)
 
 
-# src/topics/modern-llms/rlhf.py:923
+# src/topics/modern-llms/rlhf.py:945
 def test_learned_reward_rises_along_the_path():
     rng = np.random.default_rng(10)
     p_ref = softmax(rng.normal(size=1024))
@@ -603,7 +615,7 @@ def test_learned_reward_rises_along_the_path():
         assert (np.diff(learned) > 0).all() and true.shape == (9,)
 
 
-# src/topics/modern-llms/rlhf.py:1007
+# src/topics/modern-llms/rlhf.py:1029
 def test_pass_at_k_is_unbiased():
     rng = np.random.default_rng(12)
     for _ in range(20):
@@ -615,7 +627,7 @@ def test_pass_at_k_is_unbiased():
     assert pass_at_k(5, 0, 3) == 0 and pass_at_k(5, 3, 3) == 1
 
 
-# src/topics/modern-llms/rlhf.py:1018
+# src/topics/modern-llms/rlhf.py:1040
 def test_vote():
     rng = np.random.default_rng(13)
     for k in (1, 3, 7):
@@ -625,26 +637,26 @@ def test_vote():
     assert abs(vote(np.array([0.5, 0.5]), 2, rng, 40_000) - 0.5) < 0.015  # ties
 
 
-# src/topics/modern-llms/rlhf.py:1053
+# src/topics/modern-llms/rlhf.py:1075
 def test_memory():
     assert memory(1) == 18 and memory(0, 1) == 16 and memory(0, 0, 1) == 2
 
 
-# src/topics/modern-llms/rlhf.py:1168
+# src/topics/modern-llms/rlhf.py:1205
 def test_a_beats_c():
     D = np.array([[1.0, -1, 0], [-1, 1, 0], [0, -1, 1], [0, 1, -1]])
     w = fit_rewards(np.repeat(D, [3, 1, 3, 2], axis=0), ridge=1e-7)
     assert abs(a_beats_c() - 1 / (1 + np.exp(w[2] - w[0]))) < 1e-4
 
 
-# src/topics/modern-llms/rlhf.py:1194
+# src/topics/modern-llms/rlhf.py:1231
 def test_four_answers():
     r = np.array([1.0, 0.0, 0.0, 0.0])
     want = [group_advantages(r, kind) for kind in ("rloo", "dr. grpo", "grpo")]
     assert np.allclose(four_answers(), want, atol=1e-6)
 
 
-# src/topics/modern-llms/rlhf.py:1222
+# src/topics/modern-llms/rlhf.py:1259
 def test_best_of_n():
     rng = np.random.default_rng(15)
     for _ in range(20):
@@ -658,7 +670,7 @@ def test_best_of_n():
         assert divergence(q, p) <= np.log(n) - (n - 1) / n + 1e-9
 
 
-# src/topics/modern-llms/rlhf.py:1258
+# src/topics/modern-llms/rlhf.py:1295
 def test_dapo_loss():
     rng = np.random.default_rng(16)
     for _ in range(20):
@@ -675,7 +687,7 @@ def test_dapo_loss():
         assert abs(float(got) - total / length.sum()) < 1e-12
 
 
-# src/topics/modern-llms/rlhf.py:1292
+# src/topics/modern-llms/rlhf.py:1329
 def test_naive_pass_at_k():
     rng = np.random.default_rng(17)
     for n, k, p in ((1, 1, 0.3), (4, 2, 0.5), (10, 5, 0.1), (6, 6, 0.9)):
@@ -685,7 +697,7 @@ def test_naive_pass_at_k():
         assert got <= 1 - (1 - p) ** k + 1e-12
 
 
-# src/topics/modern-llms/rlhf.py:1324
+# src/topics/modern-llms/rlhf.py:1361
 def test_token_weights():
     rng = np.random.default_rng(18)
     for _ in range(20):
