@@ -1,0 +1,355 @@
+# Generated from src/topics/notebooks/11-lora-from-scratch.py: edit that file, then run doit. digest:b27971ed86c31e40
+
+"""Tests of notebooks/11-lora-from-scratch: LoRA from scratch."""
+
+import copy
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:49
+class LoRALinear(nn.Module):
+    """A frozen nn.Linear plus scale * (x A) B."""
+
+    def __init__(self, base: nn.Linear, r: int, alpha: float = 16.0) -> None:
+        super().__init__()
+        d_out, d_in = base.weight.shape
+        self.base, self.scale = base.requires_grad_(False), alpha / r
+        self.A = nn.Parameter(torch.randn(d_in, r) / d_in**0.5)
+        self.B = nn.Parameter(torch.zeros(r, d_out))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x (..., d_in) to (..., d_out)."""
+        return self.base(x) + self.scale * (x @ self.A) @ self.B
+
+    def delta(self) -> torch.Tensor:
+        """What merging adds to base.weight (d_out, d_in)."""
+        return self.scale * (self.A @ self.B).T
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:95
+def random_layer(rng):
+    """A LoRALinear with random weights in float64, and inputs."""
+    n, d_in, d_out, r = (int(i) for i in rng.permutation(np.arange(1, 9))[:4])
+    layer = LoRALinear(nn.Linear(d_in, d_out), r, alpha=float(rng.integers(1, 33))).double()
+    with torch.no_grad():
+        for W in layer.parameters():
+            W.copy_(torch.from_numpy(rng.normal(size=W.shape)))
+    return layer, torch.from_numpy(rng.normal(size=(n, d_in)))
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:161
+LETTERS = "\n abcdefghijklmnopqrstuvwxyz.,;:!?'-"
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:164
+def encode(text: str, n: int = 400_000) -> torch.Tensor:
+    """The first n known characters of a text in lower case, as numbers."""
+    return torch.tensor([LETTERS.index(c) for c in text.lower() if c in LETTERS][:n])
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:175
+class Block(nn.Module):
+    """Pre-norm attention and feed-forward network; six matrices that can be adapted."""
+
+    def __init__(self, D: int, H: int) -> None:
+        super().__init__()
+        self.H, self.norm_1, self.norm_2 = H, nn.RMSNorm(D), nn.RMSNorm(D)
+        self.q, self.k, self.v, self.o = (nn.Linear(D, D, bias=False) for _ in range(4))
+        self.up, self.down = nn.Linear(D, 4 * D), nn.Linear(4 * D, D)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x (B, T, D)."""
+        B, T, D = x.shape
+        h = self.norm_1(x)
+        q, k, v = (W(h).view(B, T, self.H, -1).transpose(1, 2) for W in (self.q, self.k, self.v))
+        h = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.o(h.transpose(1, 2).reshape(B, T, D))
+        return x + self.down(torch.relu(self.up(self.norm_2(x))))
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:194
+class LetterLM(nn.Module):
+    """A decoder with learnt positions and tied embeddings."""
+
+    def __init__(self, D: int = 64, L: int = 2, H: int = 4, T: int = 64) -> None:
+        super().__init__()
+        self.letters, self.places = nn.Embedding(len(LETTERS), D), nn.Embedding(T, D)
+        self.blocks, self.norm = nn.ModuleList(Block(D, H) for _ in range(L)), nn.RMSNorm(D)
+        for W in (self.letters.weight, self.places.weight):
+            nn.init.normal_(W, std=0.05)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Logits (B, T, 36) for ids (B, T)."""
+        x = self.letters(ids) + self.places(torch.arange(ids.shape[1]))
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x) @ self.letters.weight.T
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:212
+def windows(text: torch.Tensor, B: int, rng: torch.Generator, part: str = "train") -> torch.Tensor:
+    """B stretches (B, 65) from the first 90 % of a text, or from the rest."""
+    edge = int(0.9 * len(text))
+    low, high = (0, edge) if part == "train" else (edge, len(text))
+    return text[torch.randint(low, high - 64, (B, 1), generator=rng) + torch.arange(65)]
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:219
+def loss_on(model: nn.Module, ids: torch.Tensor) -> torch.Tensor:
+    """Mean loss of predicting ids[:, 1:]."""
+    return F.cross_entropy(model(ids[:, :-1]).transpose(1, 2), ids[:, 1:])
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:224
+def fit(model: nn.Module, text: torch.Tensor, steps: int, lr: float, seed: int, B: int = 12,
+        watch: tuple = ()) -> list[tuple]:
+    """Adam, warm-up of 10 steps, then linearly to zero; every 10 steps the losses on `watch`."""
+    rng = torch.Generator().manual_seed(seed)
+    adam = torch.optim.Adam([W for W in model.parameters() if W.requires_grad], lr, betas=(0.9, 0.99))
+    curve = []
+    for step in range(steps):
+        adam.param_groups[0]["lr"] = lr * min(1, (step + 1) / 10) * (1 - step / steps)
+        adam.zero_grad()
+        loss_on(model, windows(text, B, rng)).backward()
+        adam.step()
+        if watch and (step + 1) % 10 == 0:
+            curve.append((step + 1, *(held_out(model, other) for other in watch)))
+    return curve
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:240
+def held_out(model: nn.Module, text: torch.Tensor) -> float:
+    """Nats a character on 100 windows of the last tenth."""
+    with torch.no_grad():
+        return loss_on(model, windows(text, 100, torch.Generator().manual_seed(99), "test")).item()
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:258
+ALL = ("q", "k", "v", "o", "up", "down")
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:261
+def add_lora(model: nn.Module, r: int, alpha: float = 16.0, names: tuple = ALL, seed: int = 0) -> nn.Module:
+    """A copy with everything frozen and a LoRA of rank r on each linear layer with such a name."""
+    torch.manual_seed(seed)
+    model = copy.deepcopy(model).requires_grad_(False)
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if name in names and isinstance(child, nn.Linear):
+                setattr(module, name, LoRALinear(child, r, alpha))
+    return model
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:272
+def trained_numbers(model: nn.Module) -> int:
+    """How many parameters learn."""
+    return sum(W.numel() for W in model.parameters() if W.requires_grad)
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:277
+def merge_all(model: nn.Module) -> nn.Module:
+    """A copy with plain linear layers again, every LoRA added to its matrix."""
+    model = copy.deepcopy(model)
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, LoRALinear):
+                linear = child.base
+                with torch.no_grad():
+                    linear.weight += child.delta()
+                setattr(module, name, linear)
+    return model
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:429
+def set_scale(model: nn.Module, factor: float) -> nn.Module:
+    """A copy with every adapter's scale multiplied by a factor; 0 is off."""
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, LoRALinear):
+            module.scale *= factor
+    return model
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:454
+def round_rows(W: torch.Tensor, bits: int) -> torch.Tensor:
+    """W (d_out, d_in) with each row on 2^b - 1 evenly spaced levels up to its largest."""
+    step = W.abs().amax(dim=1, keepdim=True) / (2 ** (bits - 1) - 1)
+    step = torch.where(step == 0, torch.ones_like(step), step)
+    return (W / step).round() * step
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:479
+def tiny_lm(seed, D=8):
+    torch.manual_seed(seed)
+    return LetterLM(D=D, L=2, H=2)
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:484
+def with_random_b(model, seed):
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, LoRALinear):
+                module.B.normal_(std=0.3)
+    return model
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:589
+def lora_numbers(D: int, L: int, r: int) -> int:
+    """Four D x D matrices, one D x 4D and one 4D x D in each block."""
+    return L * r * (4 * 2 * D + 2 * 5 * D)
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:611
+class SwitchLinear(nn.Module):
+    """One frozen nn.Linear and named pairs (A, B)."""
+    def __init__(self, base: nn.Linear, pairs: dict, scale: float) -> None:
+        super().__init__()
+        self.base, self.pairs, self.scale = base, pairs, scale
+    def forward(self, x: torch.Tensor, name: str | None) -> torch.Tensor:
+        """x (..., d_in) to (..., d_out), with the adapter of that name."""
+        y = self.base(x)
+        if name is None:
+            return y
+        A, B = self.pairs[name]
+        return y + self.scale * (x @ A) @ B
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:647
+def join(A1: torch.Tensor, B1: torch.Tensor, s1: float, A2: torch.Tensor, B2: torch.Tensor,
+         s2: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """A (d_in, r1 + r2) and B (r1 + r2, d_out) with AB = s1 A1 B1 + s2 A2 B2."""
+    return torch.cat([A1, A2], dim=1), torch.cat([s1 * B1, s2 * B2], dim=0)
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:105
+def test_layer_is_pefts():
+    from peft import LoraConfig, inject_adapter_in_model
+
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        layer, x = random_layer(rng)
+        r = layer.A.shape[1]
+        theirs = nn.Sequential(copy.deepcopy(layer.base))
+        config = LoraConfig(r=r, lora_alpha=layer.scale * r, target_modules=["0"])
+        theirs = inject_adapter_in_model(config, theirs).double()
+        with torch.no_grad():
+            theirs[0].lora_A["default"].weight.copy_(layer.A.T)
+            theirs[0].lora_B["default"].weight.copy_(layer.B.T)
+        want = theirs(x)
+        assert torch.allclose(layer(x), want, atol=1e-10)
+        layer(x).square().sum().backward()
+        want.square().sum().backward()
+        assert torch.allclose(layer.A.grad.T, theirs[0].lora_A["default"].weight.grad)
+        assert torch.allclose(layer.B.grad.T, theirs[0].lora_B["default"].weight.grad)
+        theirs[0].merge()
+        assert torch.allclose(layer.base.weight + layer.delta(), theirs[0].base_layer.weight)
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:128
+def test_layer_starts_unchanged():
+    for seed in range(20):
+        torch.manual_seed(seed)
+        base = nn.Linear(3 + seed % 4, 2 + seed % 5)
+        layer, x = LoRALinear(base, 1 + seed % 3), torch.randn(6, 3 + seed % 4)
+        assert torch.equal(layer(x), base(x)) and not base.weight.requires_grad
+        assert layer.scale == 16 / (1 + seed % 3)
+    assert abs(LoRALinear(nn.Linear(400, 3), 100).A.std().item() * 20 - 1) < 0.05
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:493
+def test_add_lora():
+    base = tiny_lm(1)
+    ids = torch.randint(36, (2, 9), generator=torch.Generator().manual_seed(2))
+    for r, names in ((1, ALL), (3, ("q", "v")), (2, ("up",))):
+        model = add_lora(base, r, names=names)
+        found = [name for name, module in model.named_modules() if isinstance(module, LoRALinear)]
+        assert len(found) == 2 * len(names) and all(name.split(".")[-1] in names for name in found)
+        sizes = {"up": 8 + 32, "down": 32 + 8}
+        assert trained_numbers(model) == 2 * r * sum(sizes.get(name, 16) for name in names)
+        assert torch.equal(model(ids), base(ids))
+        assert trained_numbers(base) == sum(W.numel() for W in base.parameters())
+        changed = with_random_b(model, 3)
+        assert not torch.allclose(changed(ids), base(ids))
+        assert torch.equal(set_scale(changed, 0.0)(ids), base(ids))
+        twice = set_scale(changed, 2.0)
+        for module, other in zip(changed.modules(), twice.modules()):
+            if isinstance(module, LoRALinear):
+                assert torch.allclose(2 * module.delta(), other.delta())
+        assert torch.allclose(merge_all(changed)(ids), changed(ids), atol=1e-5)
+        assert not any(isinstance(module, LoRALinear) for module in merge_all(changed).modules())
+        assert any(isinstance(module, LoRALinear) for module in changed.modules())
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:516
+def test_only_the_adapter_learns():
+    base = tiny_lm(4)
+    before = copy.deepcopy(base.state_dict())
+    text = torch.arange(2000) % 7
+    model = add_lora(base, 2)
+    start = loss_on(model, windows(text, 8, torch.Generator().manual_seed(5))).item()
+    curve = fit(model, text, 80, 2e-2, seed=0, watch=(text,))
+    assert [step for step, _ in curve] == list(range(10, 90, 10)) and curve[-1][1] == held_out(model, text)
+    assert loss_on(model, windows(text, 8, torch.Generator().manual_seed(5))).item() < 0.95 * start
+    assert all(torch.equal(W, before[name]) for name, W in base.state_dict().items())
+    frozen = {name: W for name, W in model.state_dict().items() if not name.endswith((".A", ".B"))}
+    assert all(torch.equal(W, before[name.replace(".base.", ".")]) for name, W in frozen.items())
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:530
+def test_model_is_causal_and_windows_fit():
+    model, ids = tiny_lm(6), torch.arange(6)[None]
+    other = ids.clone()
+    other[0, 3] = 30
+    changed = (model(other) - model(ids)).abs().amax(dim=(0, 2)) > 1e-7
+    assert changed.tolist() == [False] * 3 + [True] * 3
+    rng = torch.Generator().manual_seed(7)
+    for part, low, high in (("train", 0, 900), ("test", 900, 1000)):
+        rows = windows(torch.arange(1000), 200, rng, part)
+        assert rows.shape == (200, 65) and (rows[:, 1:] - rows[:, :-1] == 1).all()
+        assert low <= rows.min() and rows.max() < high and rows.max() > high - 40
+    assert "".join(LETTERS[i] for i in encode("A b-C? 12", 5)) == "a b-c"
+    want = F.cross_entropy(model(ids[:, :-1])[0], ids[0, 1:])
+    assert torch.isclose(loss_on(model, ids), want)
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:546
+def test_round_rows():
+    rng = torch.Generator().manual_seed(8)
+    for bits in (2, 3, 4, 8):
+        W = torch.randn(5, 30, generator=rng)
+        q = round_rows(W, bits)
+        step = W.abs().amax(dim=1, keepdim=True) / (2 ** (bits - 1) - 1)
+        assert ((q - W).abs() <= step / 2 + 1e-6).all() and torch.allclose(q.abs().amax(dim=1), W.abs().amax(dim=1))
+        assert all(len(row.unique()) <= 2**bits - 1 for row in (q / step).round())
+    assert torch.equal(round_rows(torch.zeros(2, 3), 3), torch.zeros(2, 3))
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:597
+def test_lora_numbers():
+    for D, L, r in ((8, 2, 3), (16, 1, 1), (4, 3, 2)):
+        torch.manual_seed(0)
+        model = LetterLM(D=D, L=L, H=2)
+        assert lora_numbers(D, L, r) == trained_numbers(add_lora(model, r))
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:630
+def test_switch():
+    rng = np.random.default_rng(9)
+    for _ in range(10):
+        layer, x = random_layer(rng)
+        other = torch.randn(*layer.A.shape, dtype=torch.float64), torch.randn(*layer.B.shape, dtype=torch.float64)
+        switch = SwitchLinear(layer.base, {"films": (layer.A, layer.B), "law": other}, layer.scale)
+        assert torch.allclose(switch(x, "films"), layer(x)) and torch.equal(switch(x, None), layer.base(x))
+        assert torch.allclose(switch(x, "law"), layer.base(x) + layer.scale * x @ other[0] @ other[1])
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:656
+def test_join():
+    rng = torch.Generator().manual_seed(10)
+    A1, B1, A2, B2 = (torch.randn(*s, generator=rng) for s in ((5, 2), (2, 4), (5, 3), (3, 4)))
+    A, B = join(A1, B1, 0.5, A2, B2, 2.0)
+    assert A.shape == (5, 5) and torch.allclose(A @ B, 0.5 * A1 @ B1 + 2 * A2 @ B2, atol=1e-5)
