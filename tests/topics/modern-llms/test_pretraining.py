@@ -1,4 +1,4 @@
-# Generated from src/topics/modern-llms/pretraining.py: edit that file, then run doit. digest:7c8f77622a7fb484
+# Generated from src/topics/modern-llms/pretraining.py: edit that file, then run doit. digest:18cfe6472b973d99
 
 """Tests of modern-llms/pretraining: Pretraining."""
 
@@ -225,7 +225,21 @@ def train(
     return model
 
 
-# src/topics/modern-llms/pretraining.py:556
+# src/topics/modern-llms/pretraining.py:485
+@torch.no_grad()
+def generate(
+    model: GPT, ids: list[int], n: int, temperature: float, seed: int
+) -> list[int]:
+    """ids and n more, each drawn given the last tokens that fit the context."""
+    g, ids = torch.Generator().manual_seed(seed), list(ids)
+    for _ in range(n):
+        logits = model(torch.tensor([ids[-len(model.E_pos.weight) :]]))[0, -1]
+        p = torch.softmax(logits / temperature, dim=-1)
+        ids.append(int(torch.multinomial(p, 1, generator=g)))
+    return ids
+
+
+# src/topics/modern-llms/pretraining.py:558
 @dataclass(frozen=True)
 class Law:
     """L(N, D) = E + A / N^alpha + B / D^beta."""
@@ -240,7 +254,7 @@ class Law:
         return self.E + self.A / N**self.alpha + self.B / D**self.beta
 
 
-# src/topics/modern-llms/pretraining.py:570
+# src/topics/modern-llms/pretraining.py:572
 def allocate(law: Law, C: float) -> tuple[float, float]:
     """The N and D of least loss with 6 N D = C."""
     total = law.alpha + law.beta
@@ -249,17 +263,17 @@ def allocate(law: Law, C: float) -> tuple[float, float]:
     return N, C / 6 / N
 
 
-# src/topics/modern-llms/pretraining.py:578
+# src/topics/modern-llms/pretraining.py:580
 def count(c: Config) -> int:
     """Parameters of the GPT above, embeddings included."""
     return (c.vocab + c.context) * c.d + c.layers * (12 * c.d**2 + 13 * c.d) + 2 * c.d
 
 
-# src/topics/modern-llms/pretraining.py:602
+# src/topics/modern-llms/pretraining.py:604
 MARKS = (122, 244, 488, 976, 1952)
 
 
-# src/topics/modern-llms/pretraining.py:605
+# src/topics/modern-llms/pretraining.py:607
 def scaling_run(
     rows: torch.Tensor, val: torch.Tensor, d: int, steps: int, seed: int
 ) -> tuple[float, ...]:
@@ -273,32 +287,32 @@ def scaling_run(
     return tuple(losses)
 
 
-# src/topics/modern-llms/pretraining.py:741
+# src/topics/modern-llms/pretraining.py:744
 N_0, D_0 = 2e4, 4e5  # the middle of the grid: parameters of the fits are of order one
 
 
-# src/topics/modern-llms/pretraining.py:744
+# src/topics/modern-llms/pretraining.py:747
 def chinchilla(p: np.ndarray, N: np.ndarray, D: np.ndarray) -> np.ndarray:
     """p: log E, log of the two terms at (N_0, D_0) and their exponents."""
     return (np.exp(p[0]) + np.exp(p[1]) * (N / N_0) ** -p[2]
             + np.exp(p[3]) * (D / D_0) ** -p[4])
 
 
-# src/topics/modern-llms/pretraining.py:750
+# src/topics/modern-llms/pretraining.py:753
 def kaplan(p: np.ndarray, N: np.ndarray, D: np.ndarray) -> np.ndarray:
     """p: log of the two terms at (N_0, D_0), alpha_N, alpha_D."""
     inner = np.exp(p[0]) * (N / N_0) ** (-p[2] / p[3]) + np.exp(p[1]) * D_0 / D
     return inner ** p[3]
 
 
-# src/topics/modern-llms/pretraining.py:756
+# src/topics/modern-llms/pretraining.py:759
 STARTS = {
     chinchilla: [(0.3, -1.0, a, -1.0, b) for a in (0.3, 0.6) for b in (0.3, 0.6)],
     kaplan: [(s, s, a, b) for s in (1.0, 4.0) for a in (0.1, 0.2) for b in (0.1, 0.3)],
 }
 
 
-# src/topics/modern-llms/pretraining.py:762
+# src/topics/modern-llms/pretraining.py:765
 def fit(form, N: np.ndarray, D: np.ndarray, L: np.ndarray, starts=None) -> np.ndarray:
     """The p of least Huber loss of log form(p) - log L, from several starts."""
     def residual(p: np.ndarray) -> np.ndarray:
@@ -309,18 +323,18 @@ def fit(form, N: np.ndarray, D: np.ndarray, L: np.ndarray, starts=None) -> np.nd
     return min(tries, key=lambda result: result.cost).x
 
 
-# src/topics/modern-llms/pretraining.py:772
+# src/topics/modern-llms/pretraining.py:775
 def to_law(p: np.ndarray) -> Law:
     """The parameters of `chinchilla` in the usual form."""
     return Law(np.exp(p[0]), np.exp(p[1]) * N_0 ** p[2], p[2],
                np.exp(p[3]) * D_0 ** p[4], p[4])
 
 
-# src/topics/modern-llms/pretraining.py:923
+# src/topics/modern-llms/pretraining.py:940
 BESIROGLU = (1.8172, 482.01, 0.3478, 2085.43, 0.3658)  # same data, fitted again, 2024
 
 
-# src/topics/modern-llms/pretraining.py:955
+# src/topics/modern-llms/pretraining.py:973
 def served(law: Law, loss: float, D_inf: float) -> tuple[float, float]:
     """N and D of least 6 N D + 2 N D_inf that reach `loss`."""
     N = np.geomspace(1e8, 1e13, 40_001)
@@ -331,23 +345,23 @@ def served(law: Law, loss: float, D_inf: float) -> tuple[float, float]:
     return float(N[best]), float(D[best])
 
 
-# src/topics/modern-llms/pretraining.py:965
+# src/topics/modern-llms/pretraining.py:983
 def fresh(epochs: float, R: float = 15.4) -> float:
     """Fresh tokens worth as much as one unique token seen `epochs` times."""
     return 1 + R * (1 - np.exp(-(epochs - 1) / R))
 
 
-# src/topics/modern-llms/pretraining.py:1002
+# src/topics/modern-llms/pretraining.py:1019
 def mfu(active: float, tokens: float, gpu_hours: float, peak: float) -> float:
     """6 N D over what `gpu_hours` at `peak` FLOPs a second could have done."""
     return 6 * active * tokens / (3600 * gpu_hours * peak)
 
 
-# src/topics/modern-llms/pretraining.py:1063
+# src/topics/modern-llms/pretraining.py:1080
 PRIME = 4_294_967_311  # just above 2^32
 
 
-# src/topics/modern-llms/pretraining.py:1066
+# src/topics/modern-llms/pretraining.py:1083
 def shingles(text: str, n: int = 5) -> set[int]:
     """Hashes of the runs of n words of a text."""
     words = re.findall(r"\w+", text.lower())
@@ -355,26 +369,26 @@ def shingles(text: str, n: int = 5) -> set[int]:
             for i in range(len(words) - n + 1)}
 
 
-# src/topics/modern-llms/pretraining.py:1073
+# src/topics/modern-llms/pretraining.py:1090
 def jaccard(S: set[int], T: set[int]) -> float:
     """|S and T| / |S or T|; two empty sets count as different."""
     return len(S & T) / max(1, len(S | T))
 
 
-# src/topics/modern-llms/pretraining.py:1078
+# src/topics/modern-llms/pretraining.py:1095
 def minhash(S: set[int], a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Smallest value (k,) of (a x + b) mod PRIME over S, for each of k hash functions."""
     x = np.fromiter(S, dtype=np.uint64, count=len(S))
     return ((a[:, None] * x + b[:, None]) % np.uint64(PRIME)).min(axis=1, initial=PRIME)
 
 
-# src/topics/modern-llms/pretraining.py:1084
+# src/topics/modern-llms/pretraining.py:1101
 def random_hashes(k: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Factors and shifts (k,) below 2^31, so that a x + b fits 64 bits."""
     return tuple(rng.integers(1, 2**31, size=(2, k)).astype(np.uint64))
 
 
-# src/topics/modern-llms/pretraining.py:1089
+# src/topics/modern-llms/pretraining.py:1106
 def candidates(signatures: np.ndarray, r: int) -> set[tuple[int, int]]:
     """Pairs of rows of signatures (n, k) that agree on one of the k / r bands."""
     pairs = set()
@@ -387,19 +401,19 @@ def candidates(signatures: np.ndarray, r: int) -> set[tuple[int, int]]:
     return pairs
 
 
-# src/topics/modern-llms/pretraining.py:1101
+# src/topics/modern-llms/pretraining.py:1118
 def s_curve(J: np.ndarray, b: int, r: int) -> np.ndarray:
     """Probability that a pair with similarity J becomes a candidate."""
     return 1 - (1 - J**r) ** b
 
 
-# src/topics/modern-llms/pretraining.py:1170
+# src/topics/modern-llms/pretraining.py:1186
 def contaminated(documents: list[str], known: set[int], n: int) -> np.ndarray:
     """For each document: is any run of n of its words among the known ones?"""
     return np.array([bool(shingles(document, n) & known) for document in documents])
 
 
-# src/topics/modern-llms/pretraining.py:1386
+# src/topics/modern-llms/pretraining.py:1405
 def huber_objective(p, N, D, L, scale):
     """Scaled Huber loss (delta 1e-3) of log chinchilla - log L, and its gradient."""
     terms = np.array([np.full(len(N), np.exp(p[0])), np.exp(p[1]) * (N / N_0) ** -p[2],
@@ -413,13 +427,13 @@ def huber_objective(p, N, D, L, scale):
     return scale * value.sum(), scale * (np.array(grad) * slope).sum(axis=1)
 
 
-# src/topics/modern-llms/pretraining.py:1463
+# src/topics/modern-llms/pretraining.py:1484
 def days(N: float, gpus: int = 64, peak: float = 989e12, mfu: float = 0.4) -> float:
     """Days of training on 20 N tokens."""
     return 6 * N * 20 * N / (gpus * peak * mfu) / 86_400
 
 
-# src/topics/modern-llms/pretraining.py:1490
+# src/topics/modern-llms/pretraining.py:1511
 def qk_clip(
     W_q: np.ndarray, W_k: np.ndarray, X: np.ndarray, tau: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -429,7 +443,7 @@ def qk_clip(
     return factor * W_q, factor * W_k
 
 
-# src/topics/modern-llms/pretraining.py:1524
+# src/topics/modern-llms/pretraining.py:1545
 def choose_bands(k: int, low: float, high: float, most: float) -> tuple[int, int] | None:
     """Bands b and rows r with b r = k."""
     choices = [(k // r, r) for r in range(1, k + 1) if k % r == 0]
@@ -437,14 +451,14 @@ def choose_bands(k: int, low: float, high: float, most: float) -> tuple[int, int
     return max(allowed, key=lambda c: s_curve(high, *c), default=None)
 
 
-# src/topics/modern-llms/pretraining.py:1552
+# src/topics/modern-llms/pretraining.py:1573
 def isoflop_optimum(N: np.ndarray, L: np.ndarray) -> float:
     """The N of least loss on a parabola through points of equal compute."""
     a, b, _ = np.polyfit(np.log(N), L, 2)
     return float(np.exp(-b / (2 * a)))
 
 
-# src/topics/modern-llms/pretraining.py:1581
+# src/topics/modern-llms/pretraining.py:1602
 def data_limited(law: Law, C: float, U: float) -> tuple[float, float]:
     """Best N and epochs D / U with 6 N D = C."""
     N = np.geomspace(C / 6 / U / 1e3, C / 6 / U * 1e2, 20_001)
@@ -546,16 +560,29 @@ def test_windows_and_mean_loss():
 def test_train():
     torch.set_num_threads(1)
     rows = windows([i % 7 for i in range(4000)], 8)
-    c, marks = Config(7, 8, 16, 1, 2), {3: None}
+    c, marks = Config(7, 8, 16, 1, 2), {1: None, 59: None, 60: None}
     model = train(c, rows, 60, seed=1, marks=marks)  # 60 * 16 rows: repeats some
     assert mean_loss(model, rows) < 0.3
-    again = train(c, rows, 60, seed=1)
-    assert torch.equal(model.E.weight, again.E.weight)
-    assert not torch.equal(marks[3]["E.weight"], model.E.weight)
-    assert torch.equal(train(c, rows, 0, 1).E.weight, GPT(c, 1).E.weight)
+    first, before, last = (marks[k]["E.weight"] for k in (1, 59, 60))
+    assert torch.equal(last, train(c, rows, 60, seed=1).E.weight)
+    start = train(c, rows, 0, 1).E.weight
+    assert torch.equal(start, GPT(c, 1).E.weight)
+    # Adam's first step moves weights by the rate, 20 / 60 of 0.02; the last by little
+    assert abs((first - start).abs().max().item() - 0.02 / 3) < 5e-4
+    assert 0 < (last - before).abs().max().item() < 0.02 / 60
 
 
-# src/topics/modern-llms/pretraining.py:860
+# src/topics/modern-llms/pretraining.py:867
+def test_generate():
+    model = GPT(Config(7, 4, 8, 1, 2), 0)
+    got = generate(model, [1, 2, 3, 4, 5], 6, 1e-4, 0)  # cold: the likeliest token
+    assert got[:5] == [1, 2, 3, 4, 5] and len(got) == 11
+    for i in range(5, 11):
+        assert got[i] == int(model(torch.tensor([got[i - 4 : i]]))[0, -1].argmax())
+    assert set(generate(model, [1], 100, 1e3, 0)) == set(range(7))  # hot: all
+
+
+# src/topics/modern-llms/pretraining.py:876
 def test_allocate_is_the_minimum():
     rng = np.random.default_rng(2)
     for _ in range(25):
@@ -568,7 +595,7 @@ def test_allocate_is_the_minimum():
         assert (law.loss(others, C / 6 / others) > law.loss(N, D)).all()
 
 
-# src/topics/modern-llms/pretraining.py:872
+# src/topics/modern-llms/pretraining.py:888
 def test_fit_finds_a_planted_law():
     rng = np.random.default_rng(3)
     N, D = (x.ravel() for x in np.meshgrid(np.geomspace(2e3, 3e5, 5),
@@ -590,13 +617,13 @@ def test_fit_finds_a_planted_law():
     assert np.allclose(kaplan(q, N, D), want)
 
 
-# src/topics/modern-llms/pretraining.py:893
+# src/topics/modern-llms/pretraining.py:909
 def test_count():
     for c in (Config(7, 5, 12, 3, 2), Config(64, 32, 8, 2, 1)):
         assert count(c) == sum(w.numel() for w in GPT(c, 0).parameters())
 
 
-# src/topics/modern-llms/pretraining.py:898
+# src/topics/modern-llms/pretraining.py:914
 def test_scaling_run():
     torch.set_num_threads(1)
     rows = windows([i % 64 for i in range(32 * 16 * 130)], 32)
@@ -604,7 +631,7 @@ def test_scaling_run():
     assert len(first) == 1 and 0 < first[0] < np.log(64)
 
 
-# src/topics/modern-llms/pretraining.py:1221
+# src/topics/modern-llms/pretraining.py:1237
 def test_served():
     law = Law(*BESIROGLU)
     for C in (1e21, 1e24):
@@ -621,7 +648,7 @@ def test_served():
     assert abs(mfu(2.0, 5.0, 1 / 3600, 120.0) - 0.5) < 1e-12
 
 
-# src/topics/modern-llms/pretraining.py:1237
+# src/topics/modern-llms/pretraining.py:1253
 def test_minhash_against_exact_jaccard():
     rng = np.random.default_rng(4)
     for _ in range(25):
@@ -643,7 +670,7 @@ def test_minhash_against_exact_jaccard():
     assert int(minhash({2**32 - 1}, a, b)[0]) == want and len(x) == 1
 
 
-# src/topics/modern-llms/pretraining.py:1258
+# src/topics/modern-llms/pretraining.py:1274
 def test_candidates_follow_the_s_curve():
     rng = np.random.default_rng(5)
     for b, r in ((1, 1), (3, 2), (7, 3), (2, 5)):
@@ -657,14 +684,14 @@ def test_candidates_follow_the_s_curve():
     assert candidates(np.zeros((3, 4), dtype=np.uint64), 2) == {(0, 1), (0, 2), (1, 2)}
 
 
-# src/topics/modern-llms/pretraining.py:1271
+# src/topics/modern-llms/pretraining.py:1287
 def test_contaminated():
     known = shingles("a b c d e f g h", 3)
     got = contaminated(["x c d e y", "c d x e f", "", "g h"], known, 3)
     assert got.tolist() == [True, False, False, False]
 
 
-# src/topics/modern-llms/pretraining.py:1410
+# src/topics/modern-llms/pretraining.py:1429
 def test_huber_objective():
     rng = np.random.default_rng(7)
     N, D, L = (rng.uniform(*ends, size=9) for ends in ((1e3, 1e5), (1e5, 1e6), (1, 3)))
@@ -682,7 +709,7 @@ def test_huber_objective():
             assert np.allclose(grad, q.grad.numpy(), atol=1e-9)
 
 
-# src/topics/modern-llms/pretraining.py:1471
+# src/topics/modern-llms/pretraining.py:1492
 def test_days():
     for N in (1e8, 3e9):
         assert abs(mfu(N, 20 * N, 64 * 24 * days(N), 989e12) - 0.4) < 1e-9
@@ -690,7 +717,7 @@ def test_days():
     assert 23e9 < (30 / days(1.0)) ** 0.5 < 24e9
 
 
-# src/topics/modern-llms/pretraining.py:1502
+# src/topics/modern-llms/pretraining.py:1523
 def test_qk_clip():
     rng = np.random.default_rng(6)
     for _ in range(20):
@@ -705,7 +732,7 @@ def test_qk_clip():
     assert not qk_clip(0 * W_q, W_k, X, 1.0)[0].any()
 
 
-# src/topics/modern-llms/pretraining.py:1534
+# src/topics/modern-llms/pretraining.py:1555
 def test_choose_bands():
     assert choose_bands(112, 0.5, 0.8, 0.06) == (14, 8)
     assert choose_bands(4, 0.9, 0.95, 0.01) is None
@@ -717,7 +744,7 @@ def test_choose_bands():
                 assert s_curve(high, b, r) >= s_curve(high, k // rows, rows)
 
 
-# src/topics/modern-llms/pretraining.py:1561
+# src/topics/modern-llms/pretraining.py:1582
 def test_isoflop_optimum():
     law = Law(*BESIROGLU)
     N = np.geomspace(1e3, 1e6, 7)
@@ -729,7 +756,7 @@ def test_isoflop_optimum():
         assert abs(isoflop_optimum(N, L) / best - 1) < 0.05
 
 
-# src/topics/modern-llms/pretraining.py:1593
+# src/topics/modern-llms/pretraining.py:1614
 def test_data_limited():
     law = Law(*BESIROGLU)
     for C in (1e21, 1e22):
