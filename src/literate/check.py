@@ -93,10 +93,11 @@ def _compare(builder: Builder, file: str, text: str, source: str) -> Iterator[Pr
 
 
 def check_book(builder: Builder) -> None:
-    """What no single topic can show: orphans, chunks, the README, the PDF."""
+    """What no single topic can show: orphans, chunks, links back, the README, the PDF."""
     book = builder.book()
     topics = {name: builder.topic(name) for name in book.written()}
     found = [*_unlisted(builder), *_orphans(builder, topics), *_chunks(topics)]
+    found += measure.too_lonely(topics, builder.catalogue.standards)
     found += _pages(builder, book)
     raise_all(found)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from literate import common, prose
@@ -60,6 +60,7 @@ def problems(topic: Topic, standards: Standards) -> Iterator[Problem]:
     if not asked:
         return
     found = measure(topic)
+    asked.pop("linked_by", None)  # the other topics decide that: `too_lonely`
     most = asked.pop("most_words", found.words)
     if found.words > most:
         what, todo = f"{found.words} words, more than {most}", "tighten it"
@@ -86,3 +87,15 @@ def problems(topic: Topic, standards: Standards) -> Iterator[Problem]:
     for title in wanted:
         if not any(words.endswith(title) for words in titles):
             yield Problem(topic.path, 0, f"no section {title!r}", "add it")
+
+
+def too_lonely(topics: Mapping[str, Topic], standards: Standards) -> Iterator[Problem]:
+    """Topics that fewer others link to than the book asks."""
+    measured = {name: measure(topic) for name, topic in topics.items()}
+    for name, topic in topics.items():
+        asked = standards.notebooks if topic.part == NOTEBOOKS else standards.documents
+        least = asked.get("linked_by", 0)
+        value = sum(name in other.linked for other in measured.values())
+        if value < least:
+            what = f"linked by {value} other topics, fewer than {least}"
+            yield Problem(topic.path, 0, what, "link to it where its idea is used")

@@ -49,6 +49,12 @@ DEFECTS = [
     ("README.md", "The first topic.", "Another.", "README.md:3: the generated block 'documents'"),
     ("src/catalogue.yaml", "[first, second]", "[second, first]", "machine-learning.pdf: not what"),
     ("src/catalogue.yaml", "[first, second]", "[second]", f"{FIRST}: src/catalogue.yaml does not"),
+    (
+        "src/catalogue.yaml",
+        "title: A small book",
+        "title: A small book\nstandards: {documents: {linked_by: 1}}",
+        f"{SECOND}: linked by 0 other topics, fewer than 1",
+    ),
     ("src/references.bib", "Notes}", "Remarks}", "build/basics/first.md:"),
 ]
 
