@@ -1,9 +1,11 @@
-# Generated from src/topics/training/distributed-training.py: edit that file, then run doit. digest:8313db531f1dc64e
+# Generated from src/topics/training/distributed-training.py: edit that file, then run doit. digest:b3ef4bc0548efe71
 
 """Tests of training/distributed-training: Distributed training."""
 
 import multiprocessing
 import numpy as np
+import os
+import pickle
 import tempfile
 import time
 import torch
@@ -12,11 +14,12 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 
-# src/topics/training/distributed-training.py:105
+# src/topics/training/distributed-training.py:125
 def run_workers(work, N: int, *args, patience: float = 60.0) -> list:
     """[work(rank, N, *args) for each rank], in N processes that can talk to each other.
 
-    Raises TimeoutError if they have not all answered after `patience` seconds.
+    Raises TimeoutError if others are missing `patience` seconds after the first answer,
+    and RuntimeError if a worker fails.
     """
     context = multiprocessing.get_context("fork")
     answers = context.SimpleQueue()
@@ -25,29 +28,36 @@ def run_workers(work, N: int, *args, patience: float = 60.0) -> list:
             torch.set_num_threads(1)
             dist.init_process_group("gloo", init_method=f"file://{folder}/meet",
                                     rank=rank, world_size=N)
-            answers.put((rank, work(rank, N, *args)))
+            answers.put(pickle.dumps((rank, work(rank, N, *args))))  # bytes outlive us
             dist.barrier()
             dist.destroy_process_group()
 
         workers = [context.Process(target=main, args=(rank,)) for rank in range(N)]
         for worker in workers:
             worker.start()
-        found, end = {}, time.monotonic() + patience
+        found, end = {}, time.monotonic() + 120  # for the first answer
         while len(found) < N:
-            if not answers._reader.poll(max(0.0, end - time.monotonic())):
+            failed = any(worker.exitcode for worker in workers)
+            if not answers.empty():
+                rank, answer = pickle.loads(answers.get())
+                end = end if found else time.monotonic() + patience
+                found[rank] = answer
+            elif failed or time.monotonic() > end:
                 for worker in workers:
                     worker.kill()
-                raise TimeoutError(f"{len(found)} of {N} workers answered")
-            rank, answer = answers.get()
-            found[rank] = answer
+                    worker.join()
+                problem = RuntimeError if failed else TimeoutError
+                raise problem(f"{len(found)} of {N} workers answered")
+            else:
+                time.sleep(0.005)
         for worker in workers:
             worker.join()
     return [found[rank] for rank in range(N)]
 
 
-# src/topics/training/distributed-training.py:138
+# src/topics/training/distributed-training.py:166
 def exchange(chunk: torch.Tensor, rank: int, N: int) -> torch.Tensor:
-    """Send a chunk to the right neighbour and return the left neighbour's, of equal size."""
+    """Send a chunk to the right neighbour; return the left one's, of equal size."""
     received = torch.empty_like(chunk)
     sending = dist.isend(chunk, (rank + 1) % N)
     dist.recv(received, (rank - 1) % N)
@@ -55,67 +65,71 @@ def exchange(chunk: torch.Tensor, rank: int, N: int) -> torch.Tensor:
     return received
 
 
-# src/topics/training/distributed-training.py:147
+# src/topics/training/distributed-training.py:175
 def reduce_scatter(x: torch.Tensor, rank: int, N: int) -> torch.Tensor:
     """Chunk (rank + 1) mod N of the sum over workers of x (n,), n a multiple of N."""
     chunks = list(x.chunk(N))
     for step in range(N - 1):
-        passed = (rank - step) % N
-        chunks[(passed - 1) % N] = chunks[(passed - 1) % N] + exchange(chunks[passed], rank, N)
+        passed, added = (rank - step) % N, (rank - step - 1) % N
+        chunks[added] = chunks[added] + exchange(chunks[passed], rank, N)
     return chunks[(rank + 1) % N]
 
 
-# src/topics/training/distributed-training.py:156
+# src/topics/training/distributed-training.py:184
 def all_gather(chunk: torch.Tensor, rank: int, N: int) -> torch.Tensor:
     """All chunks in order, from workers that hold chunk (rank + 1) mod N each."""
     chunks = [chunk] * N
     for step in range(N - 1):
-        chunks[(rank - step) % N] = exchange(chunks[(rank + 1 - step) % N], rank, N)
+        passed, new = (rank - step + 1) % N, (rank - step) % N
+        chunks[new] = exchange(chunks[passed], rank, N)
     return torch.cat(chunks)
 
 
-# src/topics/training/distributed-training.py:164
+# src/topics/training/distributed-training.py:193
 def ring_all_reduce(x: torch.Tensor, rank: int, N: int) -> torch.Tensor:
     """The sum over workers of x (n,), n a multiple of N."""
     return all_gather(reduce_scatter(x, rank, N), rank, N)
 
 
-# src/topics/training/distributed-training.py:184
+# src/topics/training/distributed-training.py:214
 def network() -> nn.Sequential:
     """64 pixels, 24 hidden units, 10 scores; the same start everywhere."""
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(64, 24), nn.ReLU(), nn.Linear(24, 10)).double()
 
 
-# src/topics/training/distributed-training.py:190
+# src/topics/training/distributed-training.py:220
 def flat_gradient(model: nn.Module, X: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """The gradient of the mean loss over X (n, 64), y (n,), as one vector."""
     loss = nn.functional.cross_entropy(model(X), y)
-    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
+    gradients = torch.autograd.grad(loss, list(model.parameters()))
+    return torch.cat([g.flatten() for g in gradients])
 
 
-# src/topics/training/distributed-training.py:196
+# src/topics/training/distributed-training.py:227
 def move(model: nn.Module, step: torch.Tensor) -> None:
     """Add a flat step to the parameters."""
+    sizes = [W.numel() for W in model.parameters()]
     with torch.no_grad():
-        for W, part in zip(model.parameters(), step.split([W.numel() for W in model.parameters()])):
+        for W, part in zip(model.parameters(), step.split(sizes)):
             W += part.view_as(W)
 
 
-# src/topics/training/distributed-training.py:203
+# src/topics/training/distributed-training.py:235
 def flat(model: nn.Module) -> torch.Tensor:
     """All parameters as one vector."""
     return torch.cat([W.detach().flatten() for W in model.parameters()])
 
 
-# src/topics/training/distributed-training.py:208
+# src/topics/training/distributed-training.py:240
 def padded(x: torch.Tensor, N: int) -> torch.Tensor:
     """x with zeros behind, so that N divides its length."""
     return torch.cat([x, x.new_zeros(-len(x) % N)])
 
 
-# src/topics/training/distributed-training.py:213
-def data_parallel(rank: int, N: int, X: torch.Tensor, y: torch.Tensor, steps: int = 20) -> torch.Tensor:
+# src/topics/training/distributed-training.py:245
+def data_parallel(rank: int, N: int, X: torch.Tensor, y: torch.Tensor,
+                  steps: int = 20) -> torch.Tensor:
     """Train on this worker's part of each batch of 48; the final parameters."""
     model = network()
     for step in range(steps):
@@ -127,7 +141,7 @@ def data_parallel(rank: int, N: int, X: torch.Tensor, y: torch.Tensor, steps: in
     return flat(model)
 
 
-# src/topics/training/distributed-training.py:241
+# src/topics/training/distributed-training.py:276
 def reduced(rank, N, vectors):
     x = torch.from_numpy(vectors[rank])
     own = ring_all_reduce(padded(x, N), rank, N)[: len(x)]
@@ -136,7 +150,7 @@ def reduced(rank, N, vectors):
     return own.numpy(), want.numpy()
 
 
-# src/topics/training/distributed-training.py:257
+# src/topics/training/distributed-training.py:293
 def many_rings(rank, N):
     rng, good = np.random.default_rng(2), []
     for _ in range(20):
@@ -148,7 +162,7 @@ def many_rings(rank, N):
     return good
 
 
-# src/topics/training/distributed-training.py:272
+# src/topics/training/distributed-training.py:308
 def ddp(rank, N, X, y):
     torch.manual_seed(rank)  # DDP copies rank 0's weights
     model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)).double()
@@ -160,14 +174,14 @@ def ddp(rank, N, X, y):
     return theirs.numpy(), (ring_all_reduce(padded(ours, N), rank, N)[: len(ours)] / N).numpy()
 
 
-# src/topics/training/distributed-training.py:316
+# src/topics/training/distributed-training.py:352
 def zero_bytes(params: float, N: int, stage: int) -> float:
     """Bytes for each worker: 16 a parameter, of which 12, 14 or all 16 are split."""
     split = {0: 0, 1: 12, 2: 14, 3: 16}[stage]
     return params * (16 - split + split / N)
 
 
-# src/topics/training/distributed-training.py:322
+# src/topics/training/distributed-training.py:358
 def sharded(rank: int, N: int, X: torch.Tensor, y: torch.Tensor, steps: int = 20,
             lr: float = 0.01) -> tuple[torch.Tensor, int]:
     """Data parallel with Adam, whose averages each worker keeps for its slice only."""
@@ -186,9 +200,9 @@ def sharded(rank: int, N: int, X: torch.Tensor, y: torch.Tensor, steps: int = 20
     return flat(model), m.numel() + v.numel()
 
 
-# src/topics/training/distributed-training.py:371
-def tensor_parallel(rank: int, N: int, X: torch.Tensor, W1: torch.Tensor, W2: torch.Tensor,
-                    dY: torch.Tensor) -> tuple:
+# src/topics/training/distributed-training.py:411
+def tensor_parallel(rank: int, N: int, X: torch.Tensor, W1: torch.Tensor,
+                    W2: torch.Tensor, dY: torch.Tensor) -> tuple:
     """Y and dX from this worker's hidden units alone plus all-reduces; its dW1, dW2."""
     A, B = W1.chunk(N, dim=1)[rank], W2.chunk(N, dim=0)[rank]
     H = (X @ A).relu()
@@ -200,7 +214,7 @@ def tensor_parallel(rank: int, N: int, X: torch.Tensor, W1: torch.Tensor, W2: to
     return Y, dX, X.T @ dZ, H.T @ dY
 
 
-# src/topics/training/distributed-training.py:411
+# src/topics/training/distributed-training.py:457
 def orders(P: int, M: int, kind: str) -> list[list[tuple[str, int]]]:
     """For each stage, its jobs in order: ("F", microbatch) or ("B", microbatch)."""
     lists = []
@@ -215,7 +229,7 @@ def orders(P: int, M: int, kind: str) -> list[list[tuple[str, int]]]:
     return lists
 
 
-# src/topics/training/distributed-training.py:425
+# src/topics/training/distributed-training.py:471
 def simulate(P: int, M: int, kind: str, backward: int = 2) -> tuple[dict, int]:
     """Start time of every (stage, direction, microbatch), and the time of the end.
 
@@ -234,25 +248,57 @@ def simulate(P: int, M: int, kind: str, backward: int = 2) -> tuple[dict, int]:
                     break
                 begin = max([free[stage], *(done[need] for need in needs)])
                 start[stage, job, i] = begin
-                free[stage] = done[stage, job, i] = begin + (1 if job == "F" else backward)
+                end = begin + (1 if job == "F" else backward)
+                free[stage] = done[stage, job, i] = end
                 jobs.pop(0)
     return start, max(done.values())
 
 
-# src/topics/training/distributed-training.py:448
+# src/topics/training/distributed-training.py:495
 def most_kept(P: int, M: int, kind: str) -> int:
     """The most microbatches whose activations the first stage holds at once."""
     held = np.cumsum([1 if job == "F" else -1 for job, _ in orders(P, M, kind)[0]])
     return int(held.max())
 
 
-# src/topics/training/distributed-training.py:622
+# src/topics/training/distributed-training.py:528
+def pipelined(rank: int, N: int, X: torch.Tensor, y: torch.Tensor, M: int,
+              kind: str) -> tuple[torch.Tensor, int]:
+    """This stage's part of the flat gradient, and the most microbatches it held."""
+    stage = network()[:2] if rank == 0 else network()[2:]
+    parts, labels = X.chunk(M), y.chunk(M)
+    kept, sent, peak = {}, [], 0
+    for job, i in orders(2, M, kind)[rank]:
+        if job == "F" and rank == 0:
+            kept[i] = stage(parts[i])
+            sent.append(dist.isend(kept[i].detach(), 1))
+        elif job == "F":
+            H = torch.empty(len(parts[i]), 24, dtype=torch.float64)
+            dist.recv(H, 0)
+            H.requires_grad_()
+            loss = nn.functional.cross_entropy(stage(H), labels[i], reduction="sum")
+            kept[i] = H, loss / len(y)
+        peak = max(peak, len(kept))
+        if job == "B" and rank == 0:
+            dH = torch.empty(len(parts[i]), 24, dtype=torch.float64)
+            dist.recv(dH, 1)
+            kept.pop(i).backward(dH)
+        elif job == "B":
+            H, loss = kept.pop(i)
+            loss.backward()
+            sent.append(dist.isend(H.grad, 0))
+    for message in sent:
+        message.wait()
+    return torch.cat([W.grad.flatten() for W in stage.parameters()]), peak
+
+
+# src/topics/training/distributed-training.py:732
 def ring_seconds(S: float, N: int, alpha: float, beta: float) -> float:
     """The box: seconds for S bytes among N workers."""
     return 2 * (N - 1) * (alpha + S / (N * beta))
 
 
-# src/topics/training/distributed-training.py:668
+# src/topics/training/distributed-training.py:791
 def many_layers(rank, N):
     rng, good = torch.Generator().manual_seed(5), []
     for _ in range(20):
@@ -269,20 +315,27 @@ def many_layers(rank, N):
     return good
 
 
-# src/topics/training/distributed-training.py:716
+# src/topics/training/distributed-training.py:851
 def silent(rank, N):
     if rank == 1:
         time.sleep(30)
     return rank
 
 
-# src/topics/training/distributed-training.py:832
+# src/topics/training/distributed-training.py:867
+def broken(rank, N):
+    if rank == 1:
+        os._exit(3)
+    dist.barrier()
+
+
+# src/topics/training/distributed-training.py:993
 def traffic(S: float, N: int) -> tuple[float, float]:
     """Ring, obvious way."""
     return 2 * (N - 1) * S / N, (N - 1) * S
 
 
-# src/topics/training/distributed-training.py:840
+# src/topics/training/distributed-training.py:1001
 def count_bytes(rank, N, n):
     sent, send = [], dist.isend
     dist.isend = lambda chunk, to: (sent.append(8 * chunk.numel()), send(chunk, to))[1]
@@ -291,7 +344,7 @@ def count_bytes(rank, N, n):
     return sum(sent)
 
 
-# src/topics/training/distributed-training.py:861
+# src/topics/training/distributed-training.py:1022
 def microbatches(P: int, q: float) -> int:
     """The smallest M with (P - 1) / (M + P - 1) <= q."""
     M = 1
@@ -300,14 +353,14 @@ def microbatches(P: int, q: float) -> int:
     return M
 
 
-# src/topics/training/distributed-training.py:887
+# src/topics/training/distributed-training.py:1049
 def lowest_stage(params: float, N: int, memory: float) -> int:
     """0, 1, 2, 3, or 4."""
     return next((stage for stage in range(4)
                  if zero_bytes(params, N, stage) <= 0.8 * memory), 4)
 
 
-# src/topics/training/distributed-training.py:910
+# src/topics/training/distributed-training.py:1072
 def sliced_cross_entropy(slices: list[np.ndarray], y: np.ndarray) -> float:
     """Mean loss from logits in slices (n, V / N) and targets y (n,)."""
     top = np.max([S.max(axis=1) for S in slices], axis=0)  # an all-reduce with max
@@ -319,9 +372,9 @@ def sliced_cross_entropy(slices: list[np.ndarray], y: np.ndarray) -> float:
     return float((np.log(total) + top - target).mean())
 
 
-# src/topics/training/distributed-training.py:941
+# src/topics/training/distributed-training.py:1103
 def add_block(state: tuple, Q: np.ndarray, K: np.ndarray, V: np.ndarray) -> tuple:
-    """state = (m (n,), l (n,), o (n, d_v)), with o not yet divided by l; the new state."""
+    """From state = (m (n,), l (n,), o (n, d_v)), o not yet divided by l, the new one."""
     m, l, o = state
     S = Q @ K.T / np.sqrt(K.shape[1])
     new = np.maximum(m, S.max(axis=1))
@@ -329,27 +382,28 @@ def add_block(state: tuple, Q: np.ndarray, K: np.ndarray, V: np.ndarray) -> tupl
     return new, l * old + E.sum(axis=1), o * old[:, None] + E @ V
 
 
-# src/topics/training/distributed-training.py:976
+# src/topics/training/distributed-training.py:1138
 def tokens_to_hide(c: float, beta: float) -> float:
     """The smallest number of tokens a worker and step."""
     return (4 / beta) / (6 / c)
 
 
-# src/topics/training/distributed-training.py:249
+# src/topics/training/distributed-training.py:284
 def test_ring_is_all_reduce():
     rng = np.random.default_rng(1)
     for N in (1, 2, 3, 5):
         vectors = rng.normal(size=(N, 7)) * 10.0 ** rng.integers(-3, 4, size=(N, 1))
         for own, want in run_workers(reduced, N, vectors):
-            assert np.allclose(own, want, rtol=1e-12) and np.allclose(want, vectors.sum(axis=0))
+            assert np.allclose(own, want, rtol=1e-12)
+            assert np.allclose(want, vectors.sum(axis=0))
 
 
-# src/topics/training/distributed-training.py:268
+# src/topics/training/distributed-training.py:304
 def test_twenty_lengths():
     assert all(all(good) for good in run_workers(many_rings, 3))
 
 
-# src/topics/training/distributed-training.py:283
+# src/topics/training/distributed-training.py:319
 def test_ddp_is_ours():
     rng = torch.Generator().manual_seed(3)
     X, y = torch.randn(8, 6, generator=rng).double(), torch.randint(3, (8,), generator=rng)
@@ -357,7 +411,7 @@ def test_ddp_is_ours():
         assert np.allclose(theirs, ours, atol=1e-14)
 
 
-# src/topics/training/distributed-training.py:290
+# src/topics/training/distributed-training.py:326
 def test_flat_and_move():
     model = network()
     before, step = flat(model), torch.arange(64 * 24 + 24 + 250).double()
@@ -367,7 +421,7 @@ def test_flat_and_move():
     assert padded(torch.ones(5), 3).tolist() == [1, 1, 1, 1, 1, 0]
 
 
-# src/topics/training/distributed-training.py:643
+# src/topics/training/distributed-training.py:764
 def test_sharded_adam_is_torchs():
     digits = load_digits()
     X, y = torch.from_numpy(digits.data / 16), torch.from_numpy(digits.target)
@@ -375,7 +429,8 @@ def test_sharded_adam_is_torchs():
     adam = torch.optim.Adam(model.parameters(), lr=0.01)
     for t in range(3):
         adam.zero_grad()
-        nn.functional.cross_entropy(model(X[48 * t : 48 * t + 48]), y[48 * t : 48 * t + 48]).backward()
+        rows = slice(48 * t, 48 * t + 48)
+        nn.functional.cross_entropy(model(X[rows]), y[rows]).backward()
         adam.step()
     for N in (1, 3):
         for parameters, kept in run_workers(sharded, N, X, y, 3):
@@ -383,24 +438,25 @@ def test_sharded_adam_is_torchs():
             assert kept == 2 * -(-1810 // N)
 
 
-# src/topics/training/distributed-training.py:658
+# src/topics/training/distributed-training.py:780
 def test_data_parallel_is_one_worker():
     digits = load_digits()
     X, y = torch.from_numpy(digits.data / 16), torch.from_numpy(digits.target)
     model = network()
     for t in range(2):
-        move(model, -0.5 * flat_gradient(model, X[48 * t : 48 * t + 48], y[48 * t : 48 * t + 48]))
+        rows = slice(48 * t, 48 * t + 48)
+        move(model, -0.5 * flat_gradient(model, X[rows], y[rows]))
     for parameters in run_workers(data_parallel, 3, X, y, 2):
         assert torch.allclose(parameters, flat(model), atol=1e-14)
 
 
-# src/topics/training/distributed-training.py:684
+# src/topics/training/distributed-training.py:807
 def test_tensor_parallel():
     for N in (2, 3):
         assert all(all(good) for good in run_workers(many_layers, N))
 
 
-# src/topics/training/distributed-training.py:689
+# src/topics/training/distributed-training.py:812
 def test_pipeline():
     for P in (1, 2, 4, 5):
         for M in (1, 3, 8):
@@ -416,20 +472,33 @@ def test_pipeline():
                     if job == "B":
                         assert at >= start[stage, "F", i] + 1
                 for stage in range(P):  # one job at a time
-                    jobs = sorted((at, job) for (s, job, _), at in start.items() if s == stage)
-                    assert all(b[0] - a[0] >= (1 if a[1] == "F" else 2) for a, b in zip(jobs, jobs[1:]))
+                    jobs = sorted((at, job) for (s, job, _), at in start.items()
+                                  if s == stage)
+                    assert all(b[0] - a[0] >= (1 if a[1] == "F" else 2)
+                               for a, b in zip(jobs, jobs[1:]))
                 assert ends[kind] == 3 * (M + P - 1)
             assert most_kept(P, M, "GPipe") == M and most_kept(P, M, "1F1B") == min(P, M)
 
 
-# src/topics/training/distributed-training.py:710
+# src/topics/training/distributed-training.py:835
+def test_pipeline_of_processes():
+    digits = load_digits()
+    X, y = torch.from_numpy(digits.data[:21] / 16), torch.from_numpy(digits.target[:21])
+    want = flat_gradient(network(), X, y)
+    for kind, M in (("GPipe", 4), ("1F1B", 4), ("1F1B", 1)):  # 21 = 6 + 6 + 6 + 3
+        (first, held), (second, last) = run_workers(pipelined, 2, X, y, M, kind)
+        assert torch.allclose(torch.cat([first, second]), want, rtol=0, atol=1e-15)
+        assert held == most_kept(2, M, kind) and last == (M if kind == "GPipe" else 1)
+
+
+# src/topics/training/distributed-training.py:845
 def test_cost_model_and_zero():
     assert ring_seconds(600, 3, 2.0, 100.0) == 2 * 2 * (2 + 2)
     assert zero_bytes(10, 2, 0) == 160 and zero_bytes(10, 2, 1) == 100
     assert zero_bytes(10, 2, 2) == 90 and zero_bytes(10, 2, 3) == 80
 
 
-# src/topics/training/distributed-training.py:722
+# src/topics/training/distributed-training.py:857
 def test_workers_that_do_not_answer():
     assert run_workers(lambda rank, N, a: (rank, a), 3, 7) == [(0, 7), (1, 7), (2, 7)]
     try:
@@ -440,30 +509,42 @@ def test_workers_that_do_not_answer():
     raise AssertionError("a silent worker must be noticed")
 
 
-# src/topics/training/distributed-training.py:848
+# src/topics/training/distributed-training.py:873
+def test_workers_that_fail():
+    start = time.monotonic()
+    try:
+        run_workers(broken, 2)
+    except RuntimeError:
+        assert time.monotonic() - start < 50
+        return
+    raise AssertionError("a broken worker must be noticed")
+
+
+# src/topics/training/distributed-training.py:1009
 def test_traffic():
     for N, n in ((2, 10), (3, 12)):
         assert run_workers(count_bytes, N, n) == [traffic(8 * n, N)[0]] * N
     assert traffic(100, 5) == (160, 400)
 
 
-# src/topics/training/distributed-training.py:872
+# src/topics/training/distributed-training.py:1033
 def test_microbatches():
-    assert microbatches(16, 0.1) == 135 and microbatches(4, 0.5) == 3 and microbatches(1, 0.01) == 1
+    assert microbatches(16, 0.1) == 135 and microbatches(4, 0.5) == 3
+    assert microbatches(1, 0.01) == 1
     for P, q in ((5, 0.2), (7, 0.05)):
         M = microbatches(P, q)
         _, end = simulate(P, M, "1F1B")
         assert 1 - 3 * M / end <= q + 1e-12
 
 
-# src/topics/training/distributed-training.py:896
+# src/topics/training/distributed-training.py:1058
 def test_lowest_stage():
     assert lowest_stage(1e9, 8, 80e9) == 0 and lowest_stage(7e9, 8, 80e9) == 1
     assert lowest_stage(13e9, 8, 80e9) == 2 and lowest_stage(30e9, 8, 80e9) == 3
     assert lowest_stage(70e9, 8, 80e9) == 4 and lowest_stage(70e9, 64, 80e9) == 3
 
 
-# src/topics/training/distributed-training.py:924
+# src/topics/training/distributed-training.py:1086
 def test_sliced_cross_entropy():
     rng = np.random.default_rng(6)
     for scale in (1.0, 1.0, 1e3):
@@ -473,7 +554,7 @@ def test_sliced_cross_entropy():
         assert np.isclose(sliced_cross_entropy(np.split(S, N, axis=1), y), want)
 
 
-# src/topics/training/distributed-training.py:953
+# src/topics/training/distributed-training.py:1115
 def test_add_block():
     rng = np.random.default_rng(7)
     for _ in range(20):
@@ -488,8 +569,10 @@ def test_add_block():
         assert np.allclose(state[2] / state[1][:, None], want)
 
 
-# src/topics/training/distributed-training.py:984
+# src/topics/training/distributed-training.py:1146
 def test_tokens_to_hide():
     for c, beta, params in ((4e14, 50e9, 7e9), (4e14, 0.1e9, 1e9)):
         tokens = tokens_to_hide(c, beta)
         assert np.isclose(6 * params * tokens / c, 2 * (2 * params) / beta)
+    assert round(tokens_to_hide(4e14, 50e9), -2) == 5_300
+    assert round(tokens_to_hide(4e14, 0.1e9), -5) == 2_700_000
