@@ -1071,7 +1071,7 @@ for name, runs in errors.items():
 #
 # - **Convolutional image networks** often keep batch norm; ConvNeXt uses layer norm [@liu2022convnet], and networks without any norm have matched it, with careful scaling and clipped gradients [@brock2021high].
 # - **Transformers** use layer or RMS norm, which do not depend on the batch; replacing the norm by a learned tanh also works [@zhu2025transformers].
-# - **Dropout** was 0.1 in the first transformer [@vaswani2017attention] and in BERT [@devlin2019bert]. [Pretraining](../modern-llms/pretraining.py) that reads most of its text once usually leaves it out: PaLM trained without and used 0.1 for fine-tuning [@chowdhery2022palm], and a study up to 1.4 billion parameters found one-epoch models better without [@liu2025drop].
+# - **Dropout** was 0.1 in the first transformer [@vaswani2017attention] and in BERT [@devlin2019bert]. [Pretraining](../modern-llms/pretraining.py) that reads most of its text once usually leaves it out: PaLM trained without and mostly used 0.1 for fine-tuning [@chowdhery2022palm], and a study up to 1.4 billion parameters found one-epoch models better without [@liu2025drop].
 # - **Decay** of 0.1 is in many recipes, from GPT-3 [@brown2020language] to Llama with AdamW [@touvron2023llama]. In one-epoch training it lowers the *training* loss, as a learning-rate effect [@dangelo2024why]. Where data must be repeated, it regularises again: with 200 million tokens the best decay was 30 times the usual one [@kim2025pretraining].
 #
 # Decay in neural networks was studied by 1991 [@krogh1991simple]; dropout came in 2012 to 2014 [@srivastava2014dropout].

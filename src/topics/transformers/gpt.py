@@ -481,13 +481,14 @@ def test_known_length():
 # GPT-2 draws all weights from $\mathcal{N}(0, 0.02^2)$, a Gaussian of standard deviation $\sigma = 0.02$; biases are 0 and gains 1.
 # Why so small?
 # The last norm gives every token the length $\sqrt{d}$, so a logit, its dot product with a row of $E$, has standard deviation $\sigma \sqrt{d}$: about a half at $d = 768$.
-# For $K$ Gaussian logits of that size the mean loss is close to
+# Write $s_k$ for the logits of a token and $y$ for its target.
+# For $K$ Gaussian logits of that size the loss is on average close to
 #
 # $$
 # \log \sum_k e^{s_k} - s_y \approx \log K + \frac{\sigma^2 d}{2},
 # $$
 #
-# because the mean of $e^s$ is $e^{\sigma^2 d / 2}$ for such an $s$.
+# because the mean of $e^s$ is $e^{\sigma^2 d / 2}$ for such an $s$, so the sum is near $K e^{\sigma^2 d / 2}$, and the mean of $s_y$ is 0.
 # With PyTorch's default for embeddings, $\sigma = 1$, a tied model would start confidently wrong.
 # Every matrix that reads a normalised token, too, multiplies its size by about $\sigma \sqrt{d}$, a half, so no layer starts loud.
 #
@@ -523,8 +524,8 @@ off = abs(first[0.02, True][1][0] - expected)
 assert off < 0.02
 
 # %% [markdown]
-# **What the code shows:** with GPT-2's numbers the first loss is `{python} f"{off:.3f}"` from the expected one, and four times the blocks change the size of the stream by a factor of `{python} f"{growth[True]:.2f}"`; undivided it grows by `{python} f"{growth[False]:.2f}"`, where $\sqrt{L}$ says 2.
-# With a loud embedding the final stream is nearly the embedding itself, so each token's best guess is *itself*, with a logit near $d$, and the first loss is `{python} f"{first[1.0, True][1][0]:.0f}"`.
+# **What the code shows:** with GPT-2's numbers the first loss is `{python} f"{off:.3f}"` from the expected one, and four times the blocks change the size of the stream by a factor of `{python} f"{growth[True]:.2f}"`; undivided it grows by `{python} f"{growth[False]:.2f}"`, about the $\sqrt{12 / 3} = 2$ of growth with $\sqrt{L}$.
+# With a loud embedding the final stream is nearly the embedding itself, so each token's best guess is *itself*, with a logit near $\sqrt{d} \cdot \sqrt{d} = d$, and the first loss is `{python} f"{first[1.0, True][1][0]:.0f}"`.
 # A first loss far from $\log K$ is the cheapest bug report you will ever get.
 #
 # ### Experiment: when does computing beat counting?
@@ -541,7 +542,8 @@ assert off < 0.02
 # p_n(y \mid c) = \frac{N(cy) + D(c) \, p_{n-1}(y \mid c')}{N(c) + D(c)}
 # $$
 #
-# $N$ counts occurrences in the training text, $D(c)$ is the number of *different* characters that followed the context $c$, and $c'$ is $c$ without its first character.
+# Here $c$ is a context of $n$ characters, $c'$ is $c$ without its first, and $cy$ is $c$ followed by $y$; $N$ counts occurrences in the training text, and $D(c)$ the *different* characters that followed $c$.
+# A context never seen leaves everything to the shorter one, $p_n = p_{n-1}$; below $n = 0$ every character has $1/K$.
 # The more varied the followers so far, the likelier a new one, and the more weight goes to the shorter context.
 #
 # The network is a small GPT in PyTorch, tested against `gpt` and, with all gradients, against Hugging Face.
@@ -676,7 +678,11 @@ def window_losses(model: GPT, ids: np.ndarray, width: int, stride: int) -> np.nd
 # Both learn from the same 50,000 characters, the beginning of one play, and are tested on another.
 # The network sees 400 batches of 8 windows of 32 characters, with AdamW [@loshchilov2019decoupled], a gradient descent that [divides each step by the usual size of that gradient](../training/optimizers.py).
 # Initial weights have $\sigma = 0.08$, because $0.02$ was made for widths near a thousand, and $\sigma\sqrt{d}$ should stay the same at 64.
-# Nothing is tuned for the network; the order of the table is chosen on the test text itself, and in a second reading once more for each group of contexts.
+# Nothing is tuned for the network. The *order* of the table, its largest $n$, is chosen on the test text itself, in the table's favour.
+# As a control, the trained network also predicts from no more characters than that table sees.
+#
+# For each character to be predicted, `known` is the length of the longest run just before it that also occurs in the training text.
+# Below 4 call the context new, from 5 on old; in the last line of the output the best order is chosen for each of these two groups.
 
 # %%
 CONTEXT, SEEDS = 32, (3, 4, 5)
@@ -839,7 +845,7 @@ def test_torch_init_is_numpy_init():
 # The second trap is the context window.
 # Cut a text into windows, and the first tokens of each are predicted from almost nothing.
 # A *strided* evaluation lets windows overlap and scores only the last tokens of each; every token is still scored once, now with a long past, for $n_\text{context} / \text{stride}$ times the work ($n_\text{context}$ is the width of the window).
-# To see what the past is worth, predict the same characters from the last $1, 2, 4, \dots$ of it.
+# To see what the past is worth, predict the same characters from only the last $1, 2, 4, \dots$ characters before them.
 
 # %%
 lengths = (1, 2, 3, 4, 6, 8, 16, 32)
@@ -955,7 +961,7 @@ axes[1].legend()
 #
 # **What the code shows:** `top_k` keeps the same number whether the model is sure or not; the other two adapt (@fig-cuts).
 # Min-p was reported to keep texts coherent at high temperatures; a re-analysis of the same evidence found no advantage over tuned rivals [@schaeffer2025turning].
-# The tests compare all four with Hugging Face's logits warpers, and greedy writing with its `generate`.
+# The tests compare all four with Hugging Face's own samplers (its *logits warpers*), and greedy writing with its `generate`.
 
 # %% tags=["test"]
 def test_warpers_are_hugging_face():
@@ -996,12 +1002,12 @@ def test_warper_edges():
 
 
 # %% [markdown]
-# While writing, keys and values of old tokens never change, because nothing before a token depends on it.
+# While writing, keys and values of old tokens never change, because no token looks at those after it.
 # So they are stored, in the *KV cache*, and each step computes one new row only; Exercise 3 builds it, [inference](../modern-llms/inference.py) makes it fast.
 #
 # ### What GPT-2 and GPT-3 cost
 #
-# A block has $4d^2 + 4d$ parameters in attention, $8d^2 + 5d$ in the FFN and $4d$ in its norms; the tables and the last norm come once:
+# A block has $4d^2 + 4d$ parameters in attention (four matrices with their biases), $8d^2 + 5d$ in the FFN (two matrices, biases of $4d$ and $d$) and $4d$ in its two norms; the tables and the last norm come once:
 #
 # $$
 # N = L \left(12 d^2 + 13 d\right) + (n_\text{vocab} + n_\text{context}) \, d + 2d,
@@ -1009,8 +1015,9 @@ def test_warper_edges():
 # \text{FLOPs per token} = 2 \left(12 L d^2 + n_\text{vocab} d\right) + 4 L d T
 # $$
 #
-# The second formula counts a forward pass: two operations per matrix weight (the tied $E$ works as $U$), and scores and averages over $T$ tokens.
-# A training step costs three times as much.
+# The second formula counts a forward pass: a product and a sum for each matrix weight (the tied $E$ works as $U$), and in each block $2dT$ for the scores and $2dT$ for the averages over $T$ tokens.
+# A training step costs three times as much, since the backward pass costs about two forward ones.
+# With the context left out that is about $6N$ per token, and $6ND$ for $D$ tokens of training text.
 
 
 # %%
@@ -1045,8 +1052,8 @@ assert f"{training:.2e}" == "3.14e+23" and cache == 9_663_676_416
 print(f"GPT-3: {training:.2e} FLOPs to train, {cache / 1e9:.1f} GB of cache for one text")
 
 # %% [markdown]
-# **What the code shows:** the GPT-2 counts are those of the released weights, and $6ND$ with $D = 3 \cdot 10^{11}$ tokens gives GPT-3's training bill as its paper states it, $3.14 \cdot 10^{23}$ FLOPs [@brown2020language].
-# One text of full length fills `{python} f"{cache / 1e9:.1f}"` GB of cache in 16-bit numbers, which is why [grouped queries](multi-head-attention.py) came.
+# **What the code shows:** the GPT-2 counts are those of the released weights; the last column is the share of $4LdT$, an upper limit for GPT-3, half of whose attentions see near tokens only. And $6ND$ with $D = 3 \cdot 10^{11}$ tokens gives GPT-3's training bill as its paper states it, $3.14 \cdot 10^{23}$ FLOPs [@brown2020language].
+# One text of full length fills up to `{python} f"{cache / 1e9:.1f}"` GB of cache in 16-bit numbers, which is why [grouped queries](multi-head-attention.py) came.
 
 # %% tags=["test"]
 def test_parameters_and_flops():
@@ -1093,7 +1100,7 @@ def test_parameters_and_flops():
 # GPT-2 left the fine-tuning out: much text contains tasks with their solutions, so a good predictor of text must solve some of them.
 # GPT-3 made the prompt the interface.
 # Write "sea => mer, cat => chat, bread =>", and the likeliest continuation is the translation.
-# This is *in-context learning*: the weights do not change, the examples enter only as context, $p_\theta(y \mid \text{examples}, x)$, and a forward pass does the work.
+# This is *in-context learning*: the weights do not change, the examples enter only as context, $p_\theta(y \mid \text{examples}, x)$ for the answer $y$ to a new question $x$, and a forward pass does the work.
 #
 # How it does it is understood in parts.
 # In small models the ability appears together with *induction heads*, pairs of heads that find an earlier occurrence of the current token and copy what came after it [@olsson2022context].
@@ -1105,7 +1112,7 @@ def test_parameters_and_flops():
 # | GPT-2 | usual or frequent in 2026 | why |
 # |---|---|---|
 # | LayerNorm | [RMSNorm](transformer-architecture.py) [@zhang2019root] | one statistic less |
-# | position table | [RoPE](self-attention.py) [@su2021roformer] | relative, and no last row |
+# | position table | [RoPE](self-attention.py) [@su2021roformer] | relative distances, and no last row |
 # | GELU, $4d$ | SwiGLU [@shazeer2020glu] | lower loss at equal size |
 # | as many key heads as query heads | grouped queries [@ainslie2023gqa] | a smaller cache |
 # | biases, tied $E$ | no biases, often untied | rarely missed; cheap in large models |
@@ -1123,7 +1130,7 @@ def test_parameters_and_flops():
 # W_O = W_\text{down} = 0 \text{ at step } 0
 # $$
 #
-# **What this means:** after QK-norm every query and key has length $\sqrt{d_k}$, so without gains a score lies between $-\sqrt{d_k}$ and $\sqrt{d_k}$, whatever the weights do, and the softmax cannot be driven into saturation by growing weights.
+# **What this means:** after QK-norm every query and key has length $\sqrt{d_k}$, so without gains a score lies between $-\sqrt{d_k}$ and $\sqrt{d_k}$, whatever the weights do: growing weights cannot sharpen the softmax beyond a fixed limit (Exercise 5).
 # (The original divides by the length, and learns one scale in place of $\sqrt{d_k}$.)
 # The square takes the kink out of ReLU and lets strong features count more.
 # With zero output projections $h^{(L)} = h^{(0)}$: the model starts as a table of single tokens, and each block joins in as its own output matrix grows (Exercise 6).
@@ -1196,7 +1203,7 @@ real = repeated(test[: 12 * 120].reshape(12, 120), 12)
 print(f"{'Shakespeare':15} {real:4.0%} repeated")
 
 # %% [markdown]
-# **Symptom:** the text runs in circles: `{python} f"{loops['greedy']:.0%}"` of the greedy runs of twelve characters occurred before, `{python} f"{real:.0%}"` of Shakespeare's.
+# **Symptom:** the text runs in circles: `{python} f"{loops['greedy']:.0%}"` of the greedy runs of twelve characters occurred before in the same text, `{python} f"{real:.0%}"` of Shakespeare's.
 # **Cause:** the likeliest token makes the same context again, and with a deterministic choice the same context has the same future. GPT-2 was seen to loop as well: the most probable text is not a typical text [@holtzman2020curious].
 # **Fix:** draw, with a mild temperature or a nucleus. Keep greedy for short answers of which one is right.
 #

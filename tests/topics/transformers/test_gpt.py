@@ -1,4 +1,4 @@
-# Generated from src/topics/transformers/gpt.py: edit that file, then run doit. digest:9acfb12001a8b83c
+# Generated from src/topics/transformers/gpt.py: edit that file, then run doit. digest:472c4185773c45a1
 
 """Tests of transformers/gpt: GPT."""
 
@@ -198,7 +198,7 @@ def random_config(rng):
                   heads=heads)
 
 
-# src/topics/transformers/gpt.py:551
+# src/topics/transformers/gpt.py:553
 def table_losses(train: np.ndarray, test: np.ndarray, order: int, K: int) -> np.ndarray:
     """Loss (order + 1, T) of each test token in tables with 0, ..., order of context."""
     p, rows = np.full(len(test), 1 / K), []
@@ -219,7 +219,7 @@ def table_losses(train: np.ndarray, test: np.ndarray, order: int, K: int) -> np.
     return np.array(rows)
 
 
-# src/topics/transformers/gpt.py:579
+# src/topics/transformers/gpt.py:581
 class Block(nn.Module):
     """One block; nn.Linear stores the transpose of our W."""
 
@@ -239,7 +239,7 @@ class Block(nn.Module):
         return h + self.down(F.gelu(self.up(self.norm_2(h)), approximate="tanh"))
 
 
-# src/topics/transformers/gpt.py:598
+# src/topics/transformers/gpt.py:600
 class GPT(nn.Module):
     """GPT-2 with tied embeddings: ids (B, T) to logits (B, T, vocab)."""
 
@@ -264,7 +264,7 @@ class GPT(nn.Module):
         return self.norm(h) @ self.E.weight.T
 
 
-# src/topics/transformers/gpt.py:622
+# src/topics/transformers/gpt.py:624
 def to_numpy(model: GPT) -> dict:
     """The weights of the torch class in the form that `gpt` takes."""
 
@@ -288,14 +288,14 @@ def to_numpy(model: GPT) -> dict:
             "E_pos": model.E_pos.weight.detach().numpy(), "blocks": blocks, "g": g, "b": b}
 
 
-# src/topics/transformers/gpt.py:892
+# src/topics/transformers/gpt.py:898
 def top_k(s: np.ndarray, k: int) -> np.ndarray:
     """Scores (..., K), all below the k-th largest at -inf; ties with it stay."""
     border = np.sort(s, axis=-1)[..., -min(k, s.shape[-1]), None]
     return np.where(s < border, -np.inf, s)
 
 
-# src/topics/transformers/gpt.py:898
+# src/topics/transformers/gpt.py:904
 def nucleus(s: np.ndarray, P: float) -> np.ndarray:
     """Scores (..., K), -inf outside the smallest likeliest set with probability >= P."""
     order = np.argsort(-s, axis=-1)
@@ -307,25 +307,25 @@ def nucleus(s: np.ndarray, P: float) -> np.ndarray:
     return np.where(keep, s, -np.inf)
 
 
-# src/topics/transformers/gpt.py:909
+# src/topics/transformers/gpt.py:915
 def min_p(s: np.ndarray, m: float) -> np.ndarray:
     """Scores (..., K), -inf where the probability is below m times the largest."""
     return np.where(s < s.max(axis=-1, keepdims=True) + np.log(m), -np.inf, s)
 
 
-# src/topics/transformers/gpt.py:1017
+# src/topics/transformers/gpt.py:1024
 def parameters(c: Config) -> int:
     """Parameters of a GPT-2, the tied table counted once."""
     return c.layers * (12 * c.d**2 + 13 * c.d) + (c.vocab + c.context + 2) * c.d
 
 
-# src/topics/transformers/gpt.py:1022
+# src/topics/transformers/gpt.py:1029
 def forward_flops(c: Config, T: int) -> int:
     """FLOPs per token of a forward pass over T tokens, biases and norms left out."""
     return 2 * (12 * c.layers * c.d**2 + c.vocab * c.d) + 4 * c.layers * c.d * T
 
 
-# src/topics/transformers/gpt.py:1027
+# src/topics/transformers/gpt.py:1034
 def published() -> dict[str, Config]:
     """The four GPT-2 models and the largest GPT-3."""
     sizes = {"GPT-2 small": (1024, 768, 12, 12), "GPT-2 medium": (1024, 1024, 24, 16),
@@ -334,14 +334,14 @@ def published() -> dict[str, Config]:
     return {name: Config(50257, *size) for name, size in sizes.items()}
 
 
-# src/topics/transformers/gpt.py:1225
+# src/topics/transformers/gpt.py:1232
 def by_hand() -> tuple[float, float]:
     """Perplexity per token, bits per character."""
     # 1 + 3 + 4 + 4 = 12 bits for 4 tokens and 12 characters.
     return 2.0**3, 1.0
 
 
-# src/topics/transformers/gpt.py:1250
+# src/topics/transformers/gpt.py:1257
 def survivors() -> list[int]:
     """Five numbers, in the order of the question."""
     # Sums 0.5, 0.7, 0.85: three. Threshold 0.125: three.
@@ -350,7 +350,7 @@ def survivors() -> list[int]:
     return [3, 3, 3, 4, 5]
 
 
-# src/topics/transformers/gpt.py:1276
+# src/topics/transformers/gpt.py:1283
 def step(token: int, t: int, cache: list, P: dict, c: Config) -> tuple[np.ndarray, list]:
     """Logits (vocab,) after `token` at position t, and the cache with t + 1 rows."""
     h, longer = P["E"][token] + P["E_pos"][t], []
@@ -366,7 +366,7 @@ def step(token: int, t: int, cache: list, P: dict, c: Config) -> tuple[np.ndarra
     return layer_norm(h, P["g"], P["b"]) @ P["E"].T, longer
 
 
-# src/topics/transformers/gpt.py:1316
+# src/topics/transformers/gpt.py:1323
 def answer_scores(score, prompt: np.ndarray, answers: list[np.ndarray]) -> np.ndarray:
     """Rows (total, per token) of log p(answer | prompt), shape (answers, 2)."""
     rows = []
@@ -378,20 +378,20 @@ def answer_scores(score, prompt: np.ndarray, answers: list[np.ndarray]) -> np.nd
     return np.array(rows)
 
 
-# src/topics/transformers/gpt.py:1353
+# src/topics/transformers/gpt.py:1360
 def qk_norm_scores(Q: np.ndarray, K: np.ndarray) -> np.ndarray:
     """Scores (T, T) of queries and keys (T, d_k), each normalised by its root mean square."""
     Q, K = (z / np.sqrt((z**2).mean(axis=-1, keepdims=True) + 1e-6) for z in (Q, K))
     return Q @ K.T / np.sqrt(K.shape[-1])
 
 
-# src/topics/transformers/gpt.py:1361
+# src/topics/transformers/gpt.py:1368
 def largest_qk_weight(T: int, d_k: int) -> float:
     """Upper bound for one attention weight among T keys."""
     return float(1 / (1 + (T - 1) * np.exp(-2 * np.sqrt(d_k))))
 
 
-# src/topics/transformers/gpt.py:1393
+# src/topics/transformers/gpt.py:1400
 def silent_at_first() -> set[str]:
     """Names such as "up.weight"; biases included."""
     return {"norm_1.weight", "norm_1.bias", "qkv.weight", "qkv.bias",
@@ -518,7 +518,7 @@ def test_known_length():
             assert got[t] == want
 
 
-# src/topics/transformers/gpt.py:749
+# src/topics/transformers/gpt.py:755
 def test_table_losses():
     rng = np.random.default_rng(8)
     for trial in range(20):
@@ -545,7 +545,7 @@ def test_table_losses():
         assert abs(sum(p(y, context) for y in range(K)) - 1) < 1e-12
 
 
-# src/topics/transformers/gpt.py:775
+# src/topics/transformers/gpt.py:781
 def test_torch_gpt_is_both():
     names = {"E.": "transformer.wte.", "E_pos.": "transformer.wpe.", "norm.":
              "transformer.ln_f.", "norm_1": "ln_1", "norm_2": "ln_2", "qkv": "attn.c_attn",
@@ -583,7 +583,7 @@ def test_torch_gpt_is_both():
             assert torch.allclose(w.grad, v.grad.T if flip else v.grad, atol=1e-10)
 
 
-# src/topics/transformers/gpt.py:812
+# src/topics/transformers/gpt.py:818
 def test_torch_init_is_numpy_init():
     c = Config(vocab=200, context=50, d=48, layers=5, heads=4)
     ours, theirs = init(c, np.random.default_rng(10), 0.1), to_numpy(GPT(c, 0, 0.1))
@@ -595,7 +595,7 @@ def test_torch_init_is_numpy_init():
         assert abs(mine.std() - other.std()) <= 0.1 * mine.std()
 
 
-# src/topics/transformers/gpt.py:961
+# src/topics/transformers/gpt.py:967
 def test_warpers_are_hugging_face():
     from transformers.generation.logits_process import (
         MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper)
@@ -621,7 +621,7 @@ def test_warpers_are_hugging_face():
         assert np.allclose(chain, want.numpy(), rtol=1e-12)
 
 
-# src/topics/transformers/gpt.py:986
+# src/topics/transformers/gpt.py:992
 def test_warper_edges():
     s = np.array([[2.0, 2.0, 2.0, 0.0], [0.0, -np.inf, 5.0, 1.0]])
     assert np.isfinite(top_k(s, 2))[0].sum() == 3  # ties with the border stay
@@ -634,7 +634,7 @@ def test_warper_edges():
     assert np.isfinite(top_k(hand, 1)).tolist() == [False, True, False, False]
 
 
-# src/topics/transformers/gpt.py:1052
+# src/topics/transformers/gpt.py:1059
 def test_parameters_and_flops():
     from torch.utils.flop_counter import FlopCounterMode
     from transformers import GPT2Config, GPT2LMHeadModel
@@ -663,7 +663,7 @@ def test_parameters_and_flops():
     assert f"{6 * counts[4] * 300e9:.2e}" == "3.14e+23"
 
 
-# src/topics/transformers/gpt.py:1234
+# src/topics/transformers/gpt.py:1241
 def test_by_hand():
     loss = -np.log([1 / 2, 1 / 8, 1 / 16, 1 / 16])
     perplexity, bits = by_hand()
@@ -671,7 +671,7 @@ def test_by_hand():
     assert abs(bits - loss.sum() / np.log(2) / 12) < 1e-9
 
 
-# src/topics/transformers/gpt.py:1261
+# src/topics/transformers/gpt.py:1268
 def test_survivors():
     s = np.log([0.5, 0.2, 0.15, 0.1, 0.05])
     sets = [top_k(s, 3), nucleus(s, 0.75), min_p(s, 0.25), nucleus(s / 2, 0.75),
@@ -679,7 +679,7 @@ def test_survivors():
     assert list(survivors()) == [int(np.isfinite(x).sum()) for x in sets]
 
 
-# src/topics/transformers/gpt.py:1294
+# src/topics/transformers/gpt.py:1301
 def test_step():
     rng = np.random.default_rng(13)
     for _ in range(20):
@@ -693,7 +693,7 @@ def test_step():
             assert np.allclose(logits, want[t], atol=1e-10)
 
 
-# src/topics/transformers/gpt.py:1330
+# src/topics/transformers/gpt.py:1337
 def test_answer_scores():
     rng = np.random.default_rng(14)
     for _ in range(20):
@@ -710,7 +710,7 @@ def test_answer_scores():
             assert np.allclose(row, [total, total / len(answer)], atol=1e-9)
 
 
-# src/topics/transformers/gpt.py:1369
+# src/topics/transformers/gpt.py:1376
 def test_qk_norm():
     rng = np.random.default_rng(15)
     for trial in range(20):
@@ -725,7 +725,7 @@ def test_qk_norm():
     assert abs(largest_qk_weight(3, 4) - best) < 1e-12
 
 
-# src/topics/transformers/gpt.py:1402
+# src/topics/transformers/gpt.py:1409
 def test_silent_at_first():
     c = Config(vocab=11, context=8, d=12, layers=3, heads=2)
     model = GPT(c, 0, 0.3)
