@@ -75,8 +75,9 @@ for k in range(10):
 # %% [markdown]
 # To the network an image is a row of 64 numbers and a class from 0 to 9, nothing else.
 # How far do ten neurons get, one for each class?
-# Fit the best line that the library can find (logistic regression, at five settings of its one knob),
-# and choose the setting on the tuning images.
+# Such a layer is *linear*: the border between any two classes is flat, so this lab calls the layer a *line* for short.
+# scikit-learn fits it under the name logistic regression (for ten classes: one layer, softmax and cross-entropy).
+# Its knob `C` says how freely the weights may grow. Try five settings, and choose one on the tuning images.
 
 # %%
 lines = [LogisticRegression(C=C, max_iter=5000).fit(X_learn, y_learn)
@@ -379,6 +380,11 @@ def test_network_size():
     assert network_size(1, 784, 300, 10) == (238_510, 476_400)  # 66 times as large
 
 
+# %% [markdown] tags=["solution"]
+# A matrix has a row for each input, and the biases are one row more: $(d + 1)m + (m + 1)K$ parameters.
+# The larger network has `{python} f"{785 * 300 + 301 * 10:,}"` of them, `{python} f"{(785 * 300 + 301 * 10) / (65 * 48 + 49 * 10):.0f}"` times as many as yours; nearly all stand in its first layer.
+
+
 # %% tags=["test"]
 def random_problem(
     rng: np.random.Generator, n: int, d: int, m: int, K: int
@@ -484,7 +490,8 @@ report("dH", dH, numeric_gradient(
 
 # %% [markdown]
 # **Step 4, the bend.** $H_{ij} = \max(Z_{ij}, 0)$ depends on one entry of $Z$ only, with slope 1 where $Z_{ij} \gt 0$
-# and 0 where $Z_{ij} \lt 0$ (at the kink itself you may take either; here it is 0):
+# and 0 where $Z_{ij} \lt 0$ (at the kink itself you may take either; here it is 0).
+# With $\odot$ for the product entry by entry and $[Z \gt 0]$ for 1 where $Z$ is positive and 0 elsewhere:
 #
 # $$
 # \frac{\partial L}{\partial Z} = \frac{\partial L}{\partial H} \odot [Z \gt 0].
@@ -619,13 +626,19 @@ def test_tanh_gradients():
             np.testing.assert_allclose(grad, leaves[name].grad, rtol=1e-10, atol=1e-12)
 
 
+# %% [markdown] tags=["solution"]
+# Two: the first, since `forward` computes a ReLU, and the gate, where `Z > 0` becomes the slope `1 - H**2`.
+# Everything after the bend and before it stays as it is.
+
+
 # %% [markdown]
 # ## 5. Training: minibatches and momentum
 #
 # All 800 images for one step is wasteful: 32 of them, drawn at random, give the right direction on average, and you take 25 steps for the price of one.
 # A pass over all images in random order is an *epoch*. This is *stochastic gradient descent* (SGD) [@robbins1951stochastic].
 #
-# The direction from 32 images is noisy. *Momentum* [@polyak1964some] keeps a velocity $v$ for each parameter, in which past gradients fade slowly:
+# The direction from 32 images is noisy. *Momentum* [@polyak1964some] keeps a velocity $v$ for each parameter, which starts at zero.
+# Each step keeps a share $\mu$ of it, between 0 and 1, so past gradients fade slowly:
 #
 # $$
 # v \leftarrow \mu v - \eta \frac{\partial L}{\partial \theta}, \qquad \theta \leftarrow \theta + v .
@@ -741,7 +754,8 @@ def test_sgd_keeps_its_history():
 # %% [markdown]
 # ### Exercise 3 (apply): look ahead
 #
-# `MLPClassifier` uses *Nesterov momentum* unless told otherwise. It takes the same velocity, but moves the parameters by the step
+# `MLPClassifier` is scikit-learn's own network of this kind, your rival in the next section.
+# It uses *Nesterov momentum* unless told otherwise: it takes the same velocity, but moves the parameters by the step
 # that would come next if the gradient stayed: by $\mu v - \eta \, \partial L / \partial \theta$ with the *new* $v$.
 # Write it, so that `sgd(..., step=nesterov_step)` equals the library's default.
 
@@ -810,9 +824,9 @@ def test_nesterov_step():
 # ## 6. The exam: side by side with the library
 #
 # Now scikit-learn's `MLPClassifier` [@pedregosa2011scikit], told to be your network: the same 48 units, rate, momentum, batch and
-# number of epochs, no weight decay (`alpha=0`), no early stop.
-# One thing still differs. It draws its weights from a uniform distribution with Glorot and Bengio's variance
-# [@glorot2010understanding], and starts its biases in the same way.
+# number of epochs, no early stop, and without the penalty on large weights that it adds by default (`alpha=0`; Exercise 4).
+# One thing still differs. It draws its weights from a uniform distribution with Glorot and Bengio's variance, 2 over the sum of inputs and outputs
+# [@glorot2010understanding], and its biases from the same distribution.
 #
 # **Question.** On the 797 exam images that no choice has used, does the NumPy network reach the library's accuracy?
 #
@@ -1121,10 +1135,12 @@ def confusions(y: np.ndarray, said: np.ndarray, K: int) -> np.ndarray:
 def test_confusions():
     rng = np.random.default_rng(13)
     for _ in range(20):
-        n, K = int(rng.integers(0, 40)), int(rng.integers(1, 7))
+        n, K = int(rng.integers(0, 40)), int(rng.integers(2, 7))
         y, answers = rng.integers(K, size=(2, n))
         expected = confusion_matrix(y, answers, labels=np.arange(K)) if n else 0
         np.testing.assert_array_equal(confusions(y, answers, K), expected)
+    one = np.zeros(4, dtype=int)  # for a single class the library only warns
+    np.testing.assert_array_equal(confusions(one, one, 1), [[4]])
 
 
 # %% [markdown] tags=["solution"]
@@ -1246,6 +1262,8 @@ axes[1, 0].set_ylabel("accuracy");
 # 3. the sum over the batch instead of the mean (the $1/n$ forgotten);
 # 4. pixels from 0 to 16 instead of 0 to 1;
 # 5. the training labels shuffled once, without their images.
+#
+# The last column of the table counts *dead* units: those that are silent on every training image.
 
 # %%
 def sum_gradients(params: dict, X: np.ndarray, y: np.ndarray) -> dict:
@@ -1285,15 +1303,19 @@ assert same_run
 
 # %%
 #| label: fig-failures
-#| fig-cap: Loss on training images (solid) and tuning images (dashed) after each epoch, for the healthy run and five failures. Dotted, log 10, the loss of a fair guess. The scale is logarithmic.
-#| fig-alt: In the healthy run both losses fall. In the other five they stay close to the dotted line, two of them after a jump upwards in the first epochs and one after a start far above it; with shuffled labels the solid curve sinks a little below it while the dashed one stays above.
-fig, axes = plt.subplots(2, 3, figsize=(7.2, 4), sharex=True, sharey=True)
+#| fig-cap: Loss on training images (solid) and tuning images (dashed) after each epoch, for the healthy run and five failures. Dotted, log 10, the loss of a fair guess. The healthy run and the pixels are on one logarithmic scale, the other four on one linear scale from 1.8 to 4.
+#| fig-alt: In the healthy run both losses fall. In the other five they end near the dotted line, two of them after a jump upwards in the first epochs and one after a start far above it; with shuffled labels the solid curve sinks below it while the dashed one ends above.
+fig, axes = plt.subplots(2, 3, figsize=(7.2, 4), sharex=True)
 for ax, (name, (losses, tuning, *_)) in zip(axes.flat, failed.items()):
-    ax.semilogy(losses, "-", label="training")
-    ax.semilogy(tuning, "--", label="tuning")
+    ax.plot(losses, "-", label="training")
+    ax.plot(tuning, "--", label="tuning")
+    if name in ("healthy", "pixels 0 to 16"):
+        ax.set(yscale="log", ylim=(0.003, 30))
+    else:  # these stay near log 10, where a logarithmic scale would hide them
+        ax.set(ylim=(1.8, 4))
     ax.axhline(np.log(10), color="0.3", linestyle=":", linewidth=1.2)
     ax.set_title(name)
-axes[0, 1].legend(loc="lower left")
+axes[0, 1].legend(loc="upper right")
 for ax in axes[1]:
     ax.set_xlabel("epoch")
 for ax in axes[:, 0]:
@@ -1305,7 +1327,7 @@ for ax in axes[:, 0]:
 # | symptom | cause | fix |
 # |---|---|---|
 # | flat at $\log 10$ from the first step | zero weights: $H = 0$ and $W^{(2)} = 0$, so both gradients of the weights are zero and only $b^{(2)}$ learns | a random start |
-# | the loss jumps up, then stays near $\log 10$; all units dead | a rate of 3: the first steps throw every unit to the silent side of its gate, where nothing comes back | a smaller rate, tried by factors of 3 |
+# | the loss jumps up, then stays a little above $\log 10$; all units dead | a rate of 3: the first steps throw every unit to the silent side of its gate, where nothing comes back | a smaller rate, tried by factors of 3 |
 # | the same picture at a rate that used to work | the forgotten $1/n$ makes the rate 32 times as large; a rate of 0.1 / 32 repeats the healthy run | take the mean, or know that the rate depends on the batch |
 # | the first loss is far above $\log 10$ | unscaled pixels: scores and gradients are 16 times too large, and the first layer's slopes as well | scale the inputs; a rate of 0.1 / 256 alone gets to `{python} f"{small_rate[3]:.0%}"` only |
 # | training loss falls slowly (to `{python} f"{failed['labels shuffled'][0][-1]:.2f}"`), tuning loss rises above $\log 10$ (to `{python} f"{failed['labels shuffled'][1][-1]:.2f}"`) | shuffled labels: there is nothing to learn but the 800 answers by heart | look at images beside their labels |

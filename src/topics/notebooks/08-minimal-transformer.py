@@ -810,8 +810,8 @@ def test_conclusions():
 # %% [markdown]
 # ### Exercise 2 (apply): parity with two heads
 #
-# The bound allows two heads for two operands. Two bits $a, b$ and a query that sees neither: head 1 looks at ones if there are any, head 2 at zeros if there are any.
-# Let each head return the softmax average of the two bits, with scores `sharp` times the bit or minus that. Return a *weighted sum of the two averages plus a constant* that is positive exactly if $a \ne b$.
+# The bound allows two heads for two operands. Let the tokens be two bits $a, b$, to which both heads attend. Head 1 looks at ones if there are any, head 2 at zeros if there are any.
+# So let each head return the softmax average of the two bits: head 1 with the scores `sharp * a` and `sharp * b`, head 2 with minus these. Return a *weighted sum of the two averages plus a constant* that is positive exactly if $a \ne b$.
 
 # %%
 def two_head_xor(a: int, b: int, sharp: float = 20.0) -> float:
@@ -1081,7 +1081,10 @@ def test_reference_losses():
 # ## 12. The block of 2017 and the block of today
 #
 # `Config` has switches for RMSNorm [@zhang2019root], SwiGLU [@shazeer2020glu] and RoPE [@su2021roformer]. A gated FFN has three matrices, so its width is two thirds.
-# (Both are pre-norm here; the paper of 2017 put the norm after the addition.) **Predict** which learns faster.
+# (Both are pre-norm here; the paper of 2017 put the norm after the addition, *post-norm*.
+# This lab trains no post-norm block. You find the two compared, at several depths and with and without warm-up, in
+# [transformer architecture](../transformers/transformer-architecture.py#experiment-where-to-put-the-norm).)
+# **Predict** which learns faster.
 
 # %%
 #| label: fig-modern

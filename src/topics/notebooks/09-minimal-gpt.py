@@ -983,7 +983,7 @@ def test_muon_step():
 # ### Exercise 4 (apply): SwiGLU as a change
 #
 # Most open models of 2026 gate their FFN: $\text{SiLU}(x W_G) \odot x W_U$, then $W_D$.
-# Write it as a change that follows `lean`, with `up` holding $W_G$ and $W_U$ side by side (in this order), and a hidden width $m$ of $\frac{8}{3} d$, rounded down, so that parameters stay about equal. Draw new weights as `GPT` does.
+# Write it as a change that follows `lean` and replaces `up`, `bend` and `down` of every block, with `up` holding $W_G$ and $W_U$ side by side (in this order), and a hidden width $m$ of $\frac{8}{3} d$, rounded down, so that parameters stay about equal. Draw the new weights with the standard deviations that `GPT` uses for `up` and `down`, from any seed.
 
 # %%
 class SwiGLU(nn.Module):
@@ -1217,7 +1217,7 @@ def test_what_the_grid_shows():
 # %% [markdown]
 # ### Exercise 5 (explore): leave one out
 #
-# A ladder credits each choice with what it adds *in that order*. The other classical design takes the last rung and leaves out one choice at a time. Return these recipes for the five changes of the model, by name. When do the two designs disagree?
+# A ladder credits each choice with what it adds *in that order*. The other classical design takes the last rung and leaves out one choice at a time. Return these recipes for the five changes of the model, each under the name of the change that it leaves out (`rope`, `lean` and so on), in the order of the ladder. When do the two designs disagree?
 
 # %%
 def leave_one_out() -> dict[str, Recipe]:
