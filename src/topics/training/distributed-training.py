@@ -133,30 +133,37 @@ def run_workers(work, N: int, *args, patience: float = 60.0) -> list:
     with tempfile.TemporaryDirectory() as folder:
         def main(rank: int) -> None:
             torch.set_num_threads(1)
-            dist.init_process_group("gloo", init_method=f"file://{folder}/meet",
-                                    rank=rank, world_size=N)
-            answers.put(pickle.dumps((rank, work(rank, N, *args))))  # bytes outlive us
-            dist.barrier()
-            dist.destroy_process_group()
+            try:
+                dist.init_process_group("gloo", init_method=f"file://{folder}/meet",
+                                        rank=rank, world_size=N)
+                answers.put(pickle.dumps((rank, work(rank, N, *args))))  # bytes outlive us
+                dist.barrier()
+                dist.destroy_process_group()
+            except Exception as error:
+                text = f"worker {rank} failed, {type(error).__name__}: {error}"
+                answers.put(pickle.dumps((None, text)))
+                os._exit(1)
 
         workers = [context.Process(target=main, args=(rank,)) for rank in range(N)]
         for worker in workers:
             worker.start()
         found, end = {}, time.monotonic() + 120  # for the first answer
         while len(found) < N:
-            failed = any(worker.exitcode for worker in workers)
+            crashed = any(worker.exitcode for worker in workers)
+            rank, answer = None, f"{len(found)} of {N} workers answered"
             if not answers.empty():
                 rank, answer = pickle.loads(answers.get())
-                end = end if found else time.monotonic() + patience
-                found[rank] = answer
-            elif failed or time.monotonic() > end:
+                crashed = rank is None
+            elif not crashed and time.monotonic() < end:
+                time.sleep(0.005)
+                continue
+            if rank is None:
                 for worker in workers:
                     worker.kill()
                     worker.join()
-                problem = RuntimeError if failed else TimeoutError
-                raise problem(f"{len(found)} of {N} workers answered")
-            else:
-                time.sleep(0.005)
+                raise (RuntimeError if crashed else TimeoutError)(answer)
+            end = end if found else time.monotonic() + patience
+            found[rank] = answer
         for worker in workers:
             worker.join()
     return [found[rank] for rank in range(N)]
@@ -864,20 +871,23 @@ def test_workers_that_do_not_answer():
     raise AssertionError("a silent worker must be noticed")
 
 
-def broken(rank, N):
-    if rank == 1:
+def broken(rank, N, crash):
+    if rank == 1 and crash:
         os._exit(3)
+    if rank == 1:
+        raise ValueError("no data")
     dist.barrier()
 
 
 def test_workers_that_fail():
-    start = time.monotonic()
-    try:
-        run_workers(broken, 2)
-    except RuntimeError:
-        assert time.monotonic() - start < 50
-        return
-    raise AssertionError("a broken worker must be noticed")
+    start, said = time.monotonic(), []
+    for crash in (False, True):
+        try:
+            run_workers(broken, 2, crash)
+        except RuntimeError as problem:
+            said.append(str(problem))
+    assert len(said) == 2 and said[0] == "worker 1 failed, ValueError: no data"
+    assert time.monotonic() - start < 100
 
 
 # %% tags=["test", "experiment"]
