@@ -182,15 +182,16 @@ def layer_weights(D: int, k: int) -> int:
     ### END SOLUTION
 
 
-# %% [markdown] tags=["solution"]
-# Four matrices and two of four times the size make $12 D^2$; the biases make $4D + 4D + D$ and the norms $4D$.
-# For our encoder it is the line `encoder` of the first output, `{python} f"{size(encoder.encoder):,}"`.
-
 # %% tags=["test"]
 def test_layer_weights():
     for layers, D in ((1, 4), (2, 8), (3, 12)):
         assert layer_weights(D, layers) == size(random_bert(0, layers, D).encoder)
     assert layer_weights(384, 6) == 10_646_784
+
+
+# %% [markdown] tags=["solution"]
+# Four matrices and two of four times the size make $12 D^2$; the biases make $4D + 4D + D$ and the norms $4D$.
+# For our encoder it is the line `encoder` of the first output, `{python} f"{size(encoder.encoder):,}"`.
 
 
 # %% [markdown]
@@ -1037,14 +1038,14 @@ for n, values in gain.items():
 
 # %% [markdown]
 # **What the code shows:** fine-tuning is ahead of the frozen head in all nine pairs: by `{python} f"{100 * gain[256].min():.0f}"` to `{python} f"{100 * gain[256].max():.0f}"` points with 256 sentences, by `{python} f"{100 * gain[512].min():.0f}"` to `{python} f"{100 * gain[512].max():.0f}"` with 512, and anything from `{python} f"{100 * gain[64].min():.0f}"` to `{python} f"{100 * gain[64].max():.0f}"` with 64 (@fig-sizes).
-# All seeds share one test of 400 sentences, so nine pairs are not nine independent witnesses. The sign test of Exercise 2 gives a probability of `{python} f"{SIGN_P[0]:.2f}"` for seed 0, but `{python} f"{SIGN_P[1]:.2f}"` and `{python} f"{SIGN_P[2]:.2f}"` for the others. A gain is likely; how large it is, this test cannot say.
+# But all share one test, so they are not nine witnesses. With 256, Exercise 2's sign test gives `{python} f"{SIGN_P[0]:.2f}"` for seed 0, but `{python} f"{SIGN_P[1]:.2f}"` and `{python} f"{SIGN_P[2]:.2f}"` for the others. A gain is likely; how large it is, this test cannot say.
 #
-# The runs with 64 sentences took a second try. `start` has `C=0.02`, made for 256 sentences; for 64 that is four times as strong as the frozen curve's `5 / 64`. With it only `{python} f"{of('plain', 64)[:, 1].mean():.0%}"` of the paraphrases survived, and it looked as if few sentences made a model forget more. With `5 / 64`, used in the figure, `{python} f"{FITTED_64[:, 1].mean():.0%}"` survive, about as many as with 256: it was the badly fitted head.
-# Most of the distance to counting words was covered by the frozen features already.
+# The runs with 64 sentences took a second try. The `C=0.02` in `start` is made for 256 sentences; for 64 it is a penalty four times that of the frozen curve (`5 / 64`). With it only `{python} f"{of('plain', 64)[:, 1].mean():.0%}"` of the paraphrases survived, as if few sentences made a model forget. With `5 / 64`, used in the figure, `{python} f"{FITTED_64[:, 1].mean():.0%}"` survive, about as many as with 256: it was the head.
+# The frozen features already cover most of the distance to counting words.
 #
 # ### Exercise 3 (apply): freeze it the usual way
 #
-# Caching is our shortcut. In most programs the whole model runs and the lower layers are frozen by `requires_grad_(False)`.
+# Caching is our shortcut. Most programs run the whole model and freeze the lower layers by `requires_grad_(False)`.
 # Let only the top $k$ layers of a `BertModel` train (not the table, not the pooler), and return how many weights do.
 
 # %%
@@ -1134,10 +1135,12 @@ ax.set(xlabel="accuracy on films", ylabel="paraphrases found")
 ax.legend(fontsize=8, loc="lower left")
 
 # %% [markdown]
-# **What the code shows:** replay holds the paraphrases at `{python} f"{of('replay')[:, 1].mean():.0%}"`, where the plain run fell to `{python} f"{of('plain')[:, 1].mean():.0%}"` (@fig-plane). The texts that it replayed are long reviews, the paraphrases everyday sentences, so it is the encoder's map that was kept, and not these sentences.
+# **What the code shows:** replay holds the paraphrases at `{python} f"{of('replay')[:, 1].mean():.0%}"`, where the plain run fell to `{python} f"{of('plain')[:, 1].mean():.0%}"` (@fig-plane).
+#
+# The texts that it replayed are long reviews, the paraphrases everyday sentences, so what was kept is the encoder's map as a whole.
 # But the smaller rate and the top two layers keep as much for less, so here replay is not needed. It is worth its price when you *must* train hard.
 #
-# The interpolation is not a straight line: a quarter of the way has `{python} f"{paths[:, 1, 0].mean():.0%}"` on films, about as much as the whole way (`{python} f"{paths[:, -1, 0].mean():.0%}"`), and `{python} f"{paths[:, 1, 1].mean():.0%}"` of the paraphrases; for each of the three seeds the quarter is within a point of the whole or better.
+# The interpolation is not a straight line: a quarter of the way has `{python} f"{paths[:, 1, 0].mean():.0%}"` on films, about as much as the whole way (`{python} f"{paths[:, -1, 0].mean():.0%}"`), and `{python} f"{paths[:, 1, 1].mean():.0%}"` of the paraphrases; with each of the three seeds the quarter is at most a point below the whole on films.
 # (That the weights between two models work at all is no matter of course: here one model grew out of the other.)
 # It is a remedy for a model that somebody has already tuned too hard.
 
@@ -1245,7 +1248,7 @@ print(f"largest change of a weight after three steps: {moved}")
 assert moved == 0
 
 # %% [markdown]
-# **What the code shows:** nothing moves, and yet the loss changes, on the same 16 sentences: that is dropout. With a new batch at each step it would wobble more, and look like learning.
+# **What the code shows:** no weight moves, and yet the loss changes, on the same 16 sentences: dropout draws anew at each step. With a new batch each time it would change more, and a few lucky steps look like learning.
 # Compare the weights before and after one step; it is one line.
 #
 # The third you have met in Section 7: a rate ten times too large, with a loss that stays finite and a model that knows nothing.
@@ -1254,10 +1257,10 @@ assert moved == 0
 # |---|---|---|---|
 # | accuracy at a coin's level, old skill gone | the rate is far too large | a tenth of it, after a warm-up | Section 7 |
 # | as bad as random weights, no error | another vocabulary, or `from_config` for `from_pretrained` | test the old skill first | above, Section 7 |
-# | the loss wobbles, nothing is learnt | the optimizer holds other weights | compare weights after one step | above |
+# | the loss changes, nothing is learnt | the optimizer holds other weights | compare weights after one step | above |
 # | good score, other uses suffer | the old skill was not measured | replay, interpolation, fewer layers | Section 8 |
 #
-# Runs of BERT that fail with some seeds were blamed on forgetting and on too little data; [@mosbach2021stability] traced them to the optimization, with gradients that vanish. So look at the rate first.
+# Runs of BERT that fail with some seeds were blamed on forgetting and on too little data. The cause turned out to be the optimization, with gradients that vanish [@mosbach2021stability]. So look at the rate first.
 #
 # > [!NOTE]
 # > **Conventions and common confusions.**

@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/10-fine-tuning-basics.py: edit that file, then run doit. digest:af52489874b6ecd8
+# Generated from src/topics/notebooks/10-fine-tuning-basics.py: edit that file, then run doit. digest:21f014f78a674476
 
 """Tests of notebooks/10-fine-tuning-basics: Fine-tuning basics."""
 
@@ -61,14 +61,14 @@ def layer_weights(D: int, k: int) -> int:
     return k * (12 * D**2 + 13 * D)
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:222
+# src/topics/notebooks/10-fine-tuning-basics.py:227
 def nearest(E: torch.Tensor) -> torch.Tensor:
     """For each row of E (n, D), which other row has the largest cosine: (n,)."""
     S = F.normalize(E, dim=1) @ F.normalize(E, dim=1).T
     return S.fill_diagonal_(-2).argmax(dim=1)
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:243
+# src/topics/notebooks/10-fine-tuning-basics.py:248
 def plane(E: torch.Tensor) -> torch.Tensor:
     """The first two principal components of E (n, D): (n, 2)."""
     centred = E - E.mean(dim=0)
@@ -76,7 +76,7 @@ def plane(E: torch.Tensor) -> torch.Tensor:
     return U[:, :2] * S[:2]
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:334
+# src/topics/notebooks/10-fine-tuning-basics.py:339
 def found(E: torch.Tensor) -> float:
     """E (2m, D), rows i and m + i a pair: how often the nearest is the partner."""
     first, second = F.normalize(E, dim=1).chunk(2)
@@ -86,7 +86,7 @@ def found(E: torch.Tensor) -> float:
     return right.float().mean().item()
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:343
+# src/topics/notebooks/10-fine-tuning-basics.py:348
 def fit_head(E: np.ndarray, y: np.ndarray, C: float,
              steps: int = 15) -> tuple[np.ndarray, float]:
     """w (D,) and b of logistic regression on E (n, D), y (n,) in {0, 1}, by Newton."""
@@ -101,7 +101,7 @@ def fit_head(E: np.ndarray, y: np.ndarray, C: float,
     return w[:-1], float(w[-1])
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:505
+# src/topics/notebooks/10-fine-tuning-basics.py:510
 class Tuned(nn.Module):
     """The top k layers of an encoder, copied, the mean, and a head with one logit."""
 
@@ -125,7 +125,7 @@ class Tuned(nn.Module):
         return self.head(self.vectors(x, mask))[:, 0]
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:528
+# src/topics/notebooks/10-fine-tuning-basics.py:533
 def below(model: Tuned, texts: Read) -> torch.Tensor:
     """What the model takes as input: the cached states under its layers, or the ids."""
     if model.table is not None:
@@ -133,7 +133,7 @@ def below(model: Tuned, texts: Read) -> torch.Tensor:
     return texts.states[-1 - len(model.layers)]
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:535
+# src/topics/notebooks/10-fine-tuning-basics.py:540
 def start(encoder: nn.Module, texts: Read, y: torch.Tensor, rows: torch.Tensor, k: int,
           seed: int, head_first: bool = True, table: bool = False) -> Tuned:
     """A model before tuning; head_first fits the head on the features of the rows."""
@@ -148,7 +148,7 @@ def start(encoder: nn.Module, texts: Read, y: torch.Tensor, rows: torch.Tensor, 
     return model
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:575
+# src/topics/notebooks/10-fine-tuning-basics.py:580
 def tune(model: Tuned, x: torch.Tensor, mask: torch.Tensor, y: torch.Tensor, steps: int,
          lr: float, seed: int, B: int = 16, keep: tuple | None = None,
          watch=None) -> list[float]:
@@ -184,7 +184,7 @@ def tune(model: Tuned, x: torch.Tensor, mask: torch.Tensor, y: torch.Tensor, ste
     return losses
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:647
+# src/topics/notebooks/10-fine-tuning-basics.py:652
 def random_task(seed: int):
     bert = random_bert(seed, layers=2)
     texts = random_read(bert, 48, 5, seed)
@@ -194,7 +194,7 @@ def random_task(seed: int):
     return texts, y, model, below(model, texts)
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:867
+# src/topics/notebooks/10-fine-tuning-basics.py:872
 def sign_test(right_a: np.ndarray, right_b: np.ndarray) -> float:
     """Two-sided p-value from two boolean arrays (n,); math.comb(m, i) helps."""
     a, b = int(np.sum(right_a & ~right_b)), int(np.sum(right_b & ~right_a))
@@ -202,7 +202,7 @@ def sign_test(right_a: np.ndarray, right_b: np.ndarray) -> float:
     return min(1.0, 2 * tail)
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:1040
+# src/topics/notebooks/10-fine-tuning-basics.py:1052
 def train_top(bert: nn.Module, k: int) -> int:
     """Sets requires_grad in all of bert; returns the number of trainable weights."""
     bert.requires_grad_(False)
@@ -212,7 +212,7 @@ def train_top(bert: nn.Module, k: int) -> int:
     return sum(W.numel() for W in bert.parameters() if W.requires_grad)
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:1080
+# src/topics/notebooks/10-fine-tuning-basics.py:1092
 def between(start: nn.Module, end: nn.Module, a: float) -> nn.Module:
     """The model with weights start + a (end - start)."""
     model = copy.deepcopy(start)
@@ -222,7 +222,7 @@ def between(start: nn.Module, end: nn.Module, a: float) -> nn.Module:
     return model
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:1166
+# src/topics/notebooks/10-fine-tuning-basics.py:1194
 def layers_in_play(step: int, steps: int, L: int) -> int:
     """Number of top layers that train at step 0, ..., steps - 1."""
     return 1 + step * L // steps
@@ -252,7 +252,7 @@ def test_layer_weights():
     assert layer_weights(384, 6) == 10_646_784
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:263
+# src/topics/notebooks/10-fine-tuning-basics.py:268
 def test_nearest_and_plane():
     rng = torch.Generator().manual_seed(1)
     for _ in range(20):
@@ -269,7 +269,7 @@ def test_nearest_and_plane():
         assert torch.allclose((points**2).sum(dim=0), largest)
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:399
+# src/topics/notebooks/10-fine-tuning-basics.py:404
 def test_found():
     rng = torch.Generator().manual_seed(2)
     first = torch.eye(4, dtype=torch.float64)
@@ -286,7 +286,7 @@ def test_found():
         assert abs(found(E) - right / (2 * m)) < 1e-6
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:415
+# src/topics/notebooks/10-fine-tuning-basics.py:420
 def test_head_is_scikit_learns():
     rng = np.random.default_rng(1)
     for _ in range(20):
@@ -300,7 +300,7 @@ def test_head_is_scikit_learns():
         assert np.isclose(b, want.intercept_[0], atol=1e-4)
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:611
+# src/topics/notebooks/10-fine-tuning-basics.py:616
 def test_tuned_is_the_encoder():
     for seed in range(20):
         bert = random_bert(seed, layers=3)
@@ -319,7 +319,7 @@ def test_tuned_is_the_encoder():
         assert torch.allclose(whole.vectors(texts.ids, texts.mask), want, atol=1e-5)
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:629
+# src/topics/notebooks/10-fine-tuning-basics.py:634
 def test_start_fits_the_head_and_copies():
     bert = random_bert(30)
     texts = random_read(bert, 40, 6, seed=1)
@@ -338,7 +338,7 @@ def test_start_fits_the_head_and_copies():
     assert bert.encoder.layer[1].output.dense.weight.abs().sum() > 0
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:656
+# src/topics/notebooks/10-fine-tuning-basics.py:661
 def test_tune_learns_with_its_schedule():
     texts, y, model, x = random_task(5)
     frozen, rates, moved = copy.deepcopy(model), [], []
@@ -362,7 +362,7 @@ def test_tune_learns_with_its_schedule():
     assert abs(step.max().item() - 1e-3) < 1e-5
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:679
+# src/topics/notebooks/10-fine-tuning-basics.py:684
 def test_tune_rates():
     peak = {}
     texts, y, model, x = random_task(8)
@@ -384,7 +384,7 @@ def test_tune_rates():
     assert peak["decay"] == {0.0}
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:700
+# src/topics/notebooks/10-fine-tuning-basics.py:705
 def test_tune_sees_every_row_and_keeps():
     texts, y, model, x = random_task(6)
     seen, forward = [], Tuned.forward
@@ -410,7 +410,7 @@ def test_tune_sees_every_row_and_keeps():
     assert drift[False] < 0.6 * drift[True]
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:877
+# src/topics/notebooks/10-fine-tuning-basics.py:882
 def test_sign_test():
     def split(a, b, both=7):
         first = np.array([True] * a + [False] * b + [True] * both)
@@ -424,7 +424,7 @@ def test_sign_test():
     assert abs(sign_test(*split(12, 28)) - np.mean(abs(tosses - 20) >= 8)) < 0.002
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:1052
+# src/topics/notebooks/10-fine-tuning-basics.py:1064
 def test_train_top():
     for k in (0, 1, 2, 3):
         bert = random_bert(40, layers=3, D=8)
@@ -435,7 +435,7 @@ def test_train_top():
     assert train_top(bert, 1) == 12 * 8**2 + 13 * 8  # from 3 back to 1
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:1125
+# src/topics/notebooks/10-fine-tuning-basics.py:1148
 def test_between():
     start, end = random_bert(50), random_bert(51)
     kept = [W.clone() for W in start.parameters()]
@@ -446,7 +446,7 @@ def test_between():
     assert all(torch.equal(W, W0) for W, W0 in zip(start.parameters(), kept))
 
 
-# src/topics/notebooks/10-fine-tuning-basics.py:1174
+# src/topics/notebooks/10-fine-tuning-basics.py:1202
 def test_layers_in_play():
     assert [layers_in_play(t, 6, 3) for t in range(6)] == [1, 1, 2, 2, 3, 3]
     for steps, L in ((40, 6), (7, 3), (6, 6), (100, 1)):
