@@ -973,7 +973,6 @@ def test_additive_parameters():
 
 
 # %% [markdown]
-#
 # ### What became of it
 #
 # The [transformer](../transformers/transformer-architecture.py) of 2017 is an encoder and a decoder with attention between them, and without any recurrence: cross-attention is $c_t$ of the box.

@@ -643,7 +643,8 @@ def test_train_mixes_and_penalises():
     free = train(copy.deepcopy(start), [(one, 8)], 60, 0, lr=1e-3)
 
     def moved(model):
-        return sum(float((W - W0).square().sum()) for W, W0 in zip(model.parameters(), start.parameters()))
+        return sum((W - W0).detach().square().sum().item()
+                   for W, W0 in zip(model.parameters(), start.parameters()))
 
     assert moved(held) < 0.2 * moved(free)
 

@@ -555,7 +555,7 @@ assert last_size[0.7] < 1e-4 and edge_share[2.5] > 0.3
 fig, axes = plt.subplots(1, 3, figsize=(7.4, 3.4), sharey=True)
 for ax, gain in zip(axes, GAINS):
     for row, l in enumerate(ROWS):
-        counts, edges = np.histogram(views[gain][l], bins=81, range=(-1.02, 1.02))
+        counts, edges = np.histogram(views[gain][l], bins=31, range=(-1.02, 1.02))
         ax.fill_between((edges[1:] + edges[:-1]) / 2, -row,
                         0.9 * counts / counts.max() - row, step="mid",
                         color="C0", lw=0.6)
@@ -1426,7 +1426,8 @@ assert len(trail[0]) == 1 and len(final_kinks) <= 20
 #| fig-alt: All kinks start at zero, fan out in both directions within the first two hundred steps, and then hardly move. The learned polygon follows the sine with corners at the ticks.
 fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3), sharex=True)
 for step in [*range(0, 200, 4), *range(200, 2000, 20)]:
-    left.plot(trail[step], np.full(len(trail[step]), step), ".", color="C0", ms=2)
+    left.plot(trail[step], np.full(len(trail[step]), step), ".", color="C0", ms=2,
+              rasterized=True)
 left.set(xlabel="$x$", ylabel="step", xlim=(-1.5, 1.5))
 x_wide = np.linspace(-1.5, 1.5, 601)[:, None]
 right.plot(x_wide, np.sin(4 * x_wide), "--", color="0.5", lw=1.2)

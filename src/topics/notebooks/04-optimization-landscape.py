@@ -58,6 +58,8 @@ import torch  # only to check our results against
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA  # only to check our results against
 
+plt.rcParams["figure.dpi"] = 90  # many figures: a lighter notebook
+
 SIZES = (64, 24, 24, 10)
 
 
@@ -478,14 +480,15 @@ def tuned(surface: Callable, start: np.ndarray, rule: str,
 def draw_paths(surface: Callable, start: list, steps: int, levels: list,
                box: tuple) -> dict:
     """Contours and the tuned path of each rule, in panels; returns rates and paths."""
-    a, b = np.linspace(*box[:2], 150), np.linspace(*box[2:], 150)
+    a, b = np.linspace(*box[:2], 40), np.linspace(*box[2:], 40)
     heights = surface(np.stack(np.meshgrid(a, b), -1))[0]
-    fig, axes = plt.subplots(2, 3, figsize=(7.4, 4.2), sharex=True, sharey=True)
+    fig, axes = plt.subplots(2, 3, figsize=(6.4, 3.6), sharex=True, sharey=True)
     found = {}
     for ax, rule in zip(axes.flat, RULES):
         found[rule] = lr, path = tuned(surface, np.array(start), rule, steps)
         ax.contour(a, b, heights, levels=levels, colors="0.75", linewidths=0.8)
-        ax.plot(*path.T, ".-", ms=3, lw=0.9, color="C0")
+        few = path[:: max(1, steps // 60)]  # enough for the eye, and a light file
+        ax.plot(*few.T, ".-", ms=3, lw=0.9, color="C0")
         ax.plot(*path[-1], "s", ms=6, mfc="none", color="C1")
         ax.set(title=f"{rule}, rate {lr:.2g}", xlim=box[:2], ylim=box[2:])
         ax.grid(False)
@@ -610,13 +613,13 @@ print(f"plain, steps per factor of ten: {np.diff(leave['plain']).mean():.1f}, "
 #| label: fig-saddle
 #| fig-cap: Left, paths on the saddle from (1, 0.001), all with rate 0.05. Right, steps until y passes 1/2, half-way to the minimum, against the distance of the start from the ridge.
 #| fig-alt: Left, plain descent and momentum run into the saddle before they turn; Adam moves along both axes at once. Right, three lines rise by a constant number of steps for each factor of ten; Adam's is flat until distances near its epsilon.
-fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.1))
-a, b = np.linspace(-0.4, 1.1, 100), np.linspace(-0.4, 1.3, 100)
+fig, (left, right) = plt.subplots(1, 2, figsize=(6.4, 2.8))
+a, b = np.linspace(-0.4, 1.1, 40), np.linspace(-0.4, 1.3, 40)
 left.contour(a, b, saddle(np.stack(np.meshgrid(a, b), -1))[0], colors="0.75",
              levels=np.linspace(-0.25, 0.5, 12), linewidths=0.8)
 for rule, style in zip(leave, ("o-", "s--", "^-.", "D:")):
     path = follow(lambda p: saddle(p)[1], np.array([1.0, 1e-3]), rule, 0.05, 250)
-    left.plot(*path.T, style, ms=2, lw=1)
+    left.plot(*path[::5].T, style, ms=2, lw=1)
     right.semilogx(distances, leave[rule], style, label=rule)
 left.plot(0, 0, "kx", ms=8)
 left.set(xlabel="x", ylabel="y", xlim=(-0.4, 1.1), ylim=(-0.4, 1.3))
@@ -721,8 +724,8 @@ def noisy_walks(rate: Callable, walkers: int = 200) -> np.ndarray:
 #| label: fig-valley
 #| fig-cap: Two hundred noisy walks down a valley under four schedules. Left, one walk each under the large constant rate and under WSD, seen from above. Right, the mean loss; the dotted line marks where WSD begins to decay.
 #| fig-alt: Left, both walks move along the valley while being thrown across it; WSD ends on the floor. Right, the large constant rate levels off, the small one is still far up, cosine and WSD end lowest, WSD with a sudden drop.
-fig, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.2))
-a, b = np.linspace(-2, 8.5, 100), np.linspace(-1.2, 1.2, 100)
+fig, (left, right) = plt.subplots(1, 2, figsize=(6.6, 2.9))
+a, b = np.linspace(-2, 8.5, 40), np.linspace(-1.2, 1.2, 40)
 left.contour(a, b, valley(np.stack(np.meshgrid(a, b), -1))[0], colors="0.8",
              levels=[0.1, 0.4, 1, 2, 4], linewidths=0.8)
 valley_end = {}
@@ -732,7 +735,7 @@ for (name, rate), style in zip(SCHEDULES.items(), ("-", "--", "-.", ":")):
     valley_end[name] = mean[-1]
     right.semilogy(mean, style, lw=1.4, label=name)
     if name in ("constant 0.1", "warm-up, stable, decay"):
-        left.plot(*path[:, 1].T, style.replace(":", "-"), lw=0.6,
+        left.plot(*path[::2, 1].T, style.replace(":", "-"), lw=0.6,
                   color="C0" if name == "constant 0.1" else "C1", label=name)
         left.plot(*path[-1, 1], "s", color="C0" if name == "constant 0.1" else "C1")
 right.axvline(T - 80, color="0.5", ls=":", lw=1)
@@ -866,7 +869,7 @@ span = np.abs(along).max() * 1.25
 a = np.linspace(along[:, 0].min() - 0.25 * span, along[:, 0].max() + 0.25 * span, 33)
 b = np.linspace(along[:, 1].min() - 0.35 * span, along[:, 1].max() + 0.35 * span, 33)
 heights = slice_losses(loss_at, path[-1], *V, a, b)
-fig, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.3))
+fig, (left, right) = plt.subplots(1, 2, figsize=(6.6, 3.0))
 levels = np.geomspace(heights.min() * 1.1, heights.max() * 0.9, 11)
 image = left.contour(a, b, heights, levels=levels, linewidths=0.9)
 left.clabel(image, fontsize=6, fmt="%.2f")
@@ -1058,8 +1061,9 @@ fig, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.1))
 ranks = np.arange(1, len(lam) + 1)
 sizes_sorted = lam[::-1]
 up = sizes_sorted > 0
-left.loglog(ranks[up], sizes_sorted[up], ".", ms=3, label="positive")
-left.loglog(ranks[~up], -sizes_sorted[~up], "x", ms=3, label="negative, by size")
+left.loglog(ranks[up], sizes_sorted[up], ".", ms=3, rasterized=True, label="positive")
+left.loglog(ranks[~up], -sizes_sorted[~up], "x", ms=3, rasterized=True,
+            label="negative, by size")
 left.axhline(lam.mean(), color="0.4", ls=":", label="mean")
 left.set(xlabel="rank", ylabel="eigenvalue", ylim=(1e-6, 10))
 left.legend(fontsize=8)

@@ -729,6 +729,17 @@ def test_clip_and_adam_match_torch():
     assert clip({"a": np.zeros(3)}, 1.0)[1] == 0
 
 
+def test_schedule():
+    rates, real = [], train.__globals__["adam"]
+    train.__globals__["adam"] = lambda P, G, m, v, step, rate: rates.append((step, rate))
+    try:
+        train(init_params(8, 0, K=3), np.tile([0, 1, 0, 2], 60), 200, 2, 8, lr=2.0)
+    finally:
+        train.__globals__["adam"] = real
+    want = [(t, 2 * min(1, t / 50) * (201 - t) / 200) for t in range(1, 201)]
+    assert np.allclose(rates, want)
+
+
 def test_train():
     ids = np.tile([0, 1, 0, 2], 60)  # after 0 comes what did not come last
     P = init_params(8, 0, K=3)

@@ -1,4 +1,4 @@
-# Generated from src/topics/architectures/sequence-to-sequence.py: edit that file, then run doit. digest:a3296a757a1daa70
+# Generated from src/topics/architectures/sequence-to-sequence.py: edit that file, then run doit. digest:cec5e57850bfd5eb
 
 """Tests of architectures/sequence-to-sequence: Sequence to sequence."""
 
@@ -275,7 +275,7 @@ def additive_parameters(d_s: int, d_h: int, d_a: int) -> int:
     return d_s * d_a + d_h * d_a + d_a
 
 
-# src/topics/architectures/sequence-to-sequence.py:990
+# src/topics/architectures/sequence-to-sequence.py:989
 class Unshifted(Seq2Seq):
     """The same model, without the shift."""
 
@@ -284,7 +284,7 @@ class Unshifted(Seq2Seq):
         return super().states(F.pad(y, (0, 1))[:, 1:], h)  # undone
 
 
-# src/topics/architectures/sequence-to-sequence.py:1014
+# src/topics/architectures/sequence-to-sequence.py:1013
 class Unmasked(Seq2Seq):
     """The same model, but padding may be attended to."""
 
@@ -293,25 +293,25 @@ class Unmasked(Seq2Seq):
         return super().weights(S, H, torch.ones_like(x))
 
 
-# src/topics/architectures/sequence-to-sequence.py:1059
+# src/topics/architectures/sequence-to-sequence.py:1058
 def stopper(beams: np.ndarray) -> np.ndarray:
     """END has 0.1 at each step, one symbol 0.15, nineteen others share the rest."""
     return np.log(np.tile([0.1, 0.15] + [0.75 / 19] * 19, (len(beams), 1)))
 
 
-# src/topics/architectures/sequence-to-sequence.py:1104
+# src/topics/architectures/sequence-to-sequence.py:1103
 def two_probabilities() -> tuple[float, float]:
     """Probability of the greedy and of the best sequence."""
     return 0.55 * 0.5, 0.45 * 0.9
 
 
-# src/topics/architectures/sequence-to-sequence.py:1129
+# src/topics/architectures/sequence-to-sequence.py:1128
 def safe_width(K: int, T: int) -> int:
     """The smallest width that always finds the best of K**T sequences."""
     return K ** (T - 1)
 
 
-# src/topics/architectures/sequence-to-sequence.py:1166
+# src/topics/architectures/sequence-to-sequence.py:1165
 def reverse_source(x: np.ndarray) -> np.ndarray:
     """Each row of x (B, T) reversed up to its padding, which is 0."""
     out = np.zeros_like(x)
@@ -321,13 +321,13 @@ def reverse_source(x: np.ndarray) -> np.ndarray:
     return out
 
 
-# src/topics/architectures/sequence-to-sequence.py:1190
+# src/topics/architectures/sequence-to-sequence.py:1189
 def mix(true: np.ndarray, own: np.ndarray, p: float, rng: np.random.Generator) -> np.ndarray:
     """Symbols (B, T): own where a uniform number is below p."""
     return np.where(rng.random(true.shape) < p, own, true)
 
 
-# src/topics/architectures/sequence-to-sequence.py:1214
+# src/topics/architectures/sequence-to-sequence.py:1213
 def sequence_log_prob(logits: np.ndarray, y: np.ndarray, pad: int = 0) -> np.ndarray:
     """log p(y | x) of each row; logits (B, T, K), y (B, T)."""
     s = logits - logits.max(axis=-1, keepdims=True)
@@ -336,7 +336,7 @@ def sequence_log_prob(logits: np.ndarray, y: np.ndarray, pad: int = 0) -> np.nda
     return (chosen * (y != pad)).sum(axis=1)
 
 
-# src/topics/architectures/sequence-to-sequence.py:1243
+# src/topics/architectures/sequence-to-sequence.py:1242
 def empty_wins(q: float, K: int) -> tuple[bool, float]:
     """Whether the empty sequence beats every sequence of one symbol; mean length."""
     return bool(q > (1 - q) / K * q), (1 - q) / q
@@ -608,7 +608,7 @@ def test_additive_parameters():
     assert additive_parameters(2, 3, 4) == 2 * 4 + 3 * 4 + 4
 
 
-# src/topics/architectures/sequence-to-sequence.py:1034
+# src/topics/architectures/sequence-to-sequence.py:1033
 def test_failures_fail():
     rng = np.random.default_rng(14)
     x, y = (torch.from_numpy(rng.integers(*z)) for z in ((1, 27, (3, 4)), (1, 6, (3, 5))))
@@ -624,7 +624,7 @@ def test_failures_fail():
         assert not torch.allclose(padded, unmasked(x, y), atol=1e-4)
 
 
-# src/topics/architectures/sequence-to-sequence.py:1073
+# src/topics/architectures/sequence-to-sequence.py:1072
 def test_stopper():
     p = np.exp(stopper(np.zeros((2, 3), dtype=int)))
     assert p.shape == (2, 21) and np.allclose(p.sum(axis=1), 1)
@@ -632,7 +632,7 @@ def test_stopper():
     assert np.allclose(p[:, 2:], p[:, 2:3])
 
 
-# src/topics/architectures/sequence-to-sequence.py:1112
+# src/topics/architectures/sequence-to-sequence.py:1111
 def test_two_probabilities():
     def model(beams):
         if beams.shape[1] == 0:
@@ -643,7 +643,7 @@ def test_two_probabilities():
     assert np.allclose(got, [np.exp(beam_search(model, 2, w, 2)[1]) for w in (1, 2)])
 
 
-# src/topics/architectures/sequence-to-sequence.py:1137
+# src/topics/architectures/sequence-to-sequence.py:1136
 def test_safe_width():
     rng = np.random.default_rng(7)
     assert safe_width(5, 1) == 1 and safe_width(2, 4) == 8
@@ -663,13 +663,13 @@ def test_safe_width():
         assert beam_search(model, K, safe_width(K, T) - 1, T)[0] != want
 
 
-# src/topics/architectures/sequence-to-sequence.py:1178
+# src/topics/architectures/sequence-to-sequence.py:1177
 def test_reverse_source():
     x = np.array([[1, 2, 3, 0], [4, 0, 0, 0], [5, 6, 7, 8]])
     assert reverse_source(x).tolist() == [[3, 2, 1, 0], [4, 0, 0, 0], [8, 7, 6, 5]]
 
 
-# src/topics/architectures/sequence-to-sequence.py:1198
+# src/topics/architectures/sequence-to-sequence.py:1197
 def test_mix():
     rng = np.random.default_rng(8)
     true, own = np.zeros((100, 50)), np.ones((100, 50))
@@ -679,7 +679,7 @@ def test_mix():
     assert mixed.std(axis=0).min() > 0
 
 
-# src/topics/architectures/sequence-to-sequence.py:1225
+# src/topics/architectures/sequence-to-sequence.py:1224
 def test_sequence_log_prob():
     rng = np.random.default_rng(9)
     logits, y = 3 * rng.normal(size=(4, 5, 6)), rng.integers(1, 6, size=(4, 5))
@@ -690,7 +690,7 @@ def test_sequence_log_prob():
     assert np.isfinite(sequence_log_prob(1e4 * logits, y)).all()
 
 
-# src/topics/architectures/sequence-to-sequence.py:1251
+# src/topics/architectures/sequence-to-sequence.py:1250
 def test_empty_wins():
     rng = np.random.default_rng(10)
     for q, K in ((0.1, 20), (0.01, 2), (0.5, 1)):

@@ -1,4 +1,4 @@
-# Generated from src/topics/modern-llms/fine-tuning.py: edit that file, then run doit. digest:2241bd330403db4e
+# Generated from src/topics/modern-llms/fine-tuning.py: edit that file, then run doit. digest:dde6c87ffa6adede
 
 """Tests of modern-llms/fine-tuning: Fine-tuning."""
 
@@ -155,21 +155,21 @@ def tiny_letters(seed):
     return LetterModel(D=3, h=5)
 
 
-# src/topics/modern-llms/fine-tuning.py:812
+# src/topics/modern-llms/fine-tuning.py:813
 def pulled_by_hand(h: float, t: float, theta_0: float, lam: float) -> tuple[float, float]:
     """The minimum, and the old loss."""
     theta = (h * t + lam * theta_0) / (h + lam)
     return theta, (theta - theta_0) ** 2 / 2
 
 
-# src/topics/modern-llms/fine-tuning.py:835
+# src/topics/modern-llms/fine-tuning.py:836
 def accuracy_error(a: float, n: int) -> tuple[float, float]:
     """Standard error; examples for a standard error of 0.01."""
     variance = a * (1 - a)
     return (variance / n) ** 0.5, variance / 0.01**2
 
 
-# src/topics/modern-llms/fine-tuning.py:857
+# src/topics/modern-llms/fine-tuning.py:858
 def layered_rates(layers: list[nn.Module], lr: float, decay: float) -> list[dict]:
     """One group for each layer, first to last, as torch.optim takes them."""
     top = len(layers) - 1
@@ -177,14 +177,14 @@ def layered_rates(layers: list[nn.Module], lr: float, decay: float) -> list[dict
             for i, layer in enumerate(layers)]
 
 
-# src/topics/modern-llms/fine-tuning.py:886
+# src/topics/modern-llms/fine-tuning.py:887
 def head_fisher(E: np.ndarray, w: np.ndarray) -> np.ndarray:
     """(D,) for E (n, D), w (D,)."""
     p = 1 / (1 + np.exp(-E @ w))
     return ((p * (1 - p))[:, None] * E**2).mean(axis=0)
 
 
-# src/topics/modern-llms/fine-tuning.py:913
+# src/topics/modern-llms/fine-tuning.py:914
 def soup(models: list[nn.Module]) -> nn.Module:
     """A new model with the mean of the weights."""
     mixed = copy.deepcopy(models[0])
@@ -194,7 +194,7 @@ def soup(models: list[nn.Module]) -> nn.Module:
     return mixed
 
 
-# src/topics/modern-llms/fine-tuning.py:943
+# src/topics/modern-llms/fine-tuning.py:944
 def replay_mixture(new: torch.Tensor, old: torch.Tensor, B: int, q: float) -> list:
     """For `train`: [(new, B_new), (old, B_old)] with B_new + B_old = B."""
     kept = round(q * B)
@@ -263,12 +263,13 @@ def test_train_mixes_and_penalises():
     free = train(copy.deepcopy(start), [(one, 8)], 60, 0, lr=1e-3)
 
     def moved(model):
-        return sum(float((W - W0).square().sum()) for W, W0 in zip(model.parameters(), start.parameters()))
+        return sum((W - W0).detach().square().sum().item()
+                   for W, W0 in zip(model.parameters(), start.parameters()))
 
     assert moved(held) < 0.2 * moved(free)
 
 
-# src/topics/modern-llms/fine-tuning.py:651
+# src/topics/modern-llms/fine-tuning.py:652
 def test_pull_is_the_penalty():
     start = tiny_letters(7)
     model = tiny_letters(8)
@@ -286,7 +287,7 @@ def test_pull_is_the_penalty():
         assert torch.allclose(Q, 0.75 * W0 + 0.25 * W)
 
 
-# src/topics/modern-llms/fine-tuning.py:668
+# src/topics/modern-llms/fine-tuning.py:669
 def test_fisher_is_the_expectation():
     model, text = tiny_letters(10), torch.arange(300) * 7 % 35
     x = torch.stack([text[i : i + 12] for i in range(35)])  # all the windows there are
@@ -303,7 +304,7 @@ def test_fisher_is_the_expectation():
         assert torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1] > 0.9
 
 
-# src/topics/modern-llms/fine-tuning.py:684
+# src/topics/modern-llms/fine-tuning.py:685
 def test_distillation():
     rng = torch.Generator().manual_seed(17)
     for _ in range(20):
@@ -319,7 +320,7 @@ def test_distillation():
         assert torch.allclose(z.grad, tau * (q - p) / B)
 
 
-# src/topics/modern-llms/fine-tuning.py:821
+# src/topics/modern-llms/fine-tuning.py:822
 def test_pulled_by_hand():
     for h, t, theta_0, lam in ((1, 3, 1, 1), (2, -1, 4, 0), (0.5, 2, 0, 5)):
         want = pulled_back(lambda x: h * (x - t), np.array([float(theta_0)]), np.ones(1), lam, 0.1, 3000)[0]
@@ -327,14 +328,14 @@ def test_pulled_by_hand():
         assert np.isclose(theta, want) and np.isclose(old, (want - theta_0) ** 2 / 2)
 
 
-# src/topics/modern-llms/fine-tuning.py:844
+# src/topics/modern-llms/fine-tuning.py:845
 def test_accuracy_error():
     drawn = np.random.default_rng(12).binomial(200, 0.7, size=20_000) / 200
     error, n = accuracy_error(0.7, 200)
     assert abs(error / drawn.std() - 1) < 0.03 and np.isclose(n, 2100)
 
 
-# src/topics/modern-llms/fine-tuning.py:867
+# src/topics/modern-llms/fine-tuning.py:868
 def test_layered_rates():
     layers = [nn.Linear(2, 3), nn.Linear(3, 4), nn.Linear(4, 1)]
     groups = layered_rates(layers, 0.1, 0.5)
@@ -347,7 +348,7 @@ def test_layered_rates():
     assert np.allclose(steps, [0.025, 0.05, 0.1], atol=1e-6)
 
 
-# src/topics/modern-llms/fine-tuning.py:895
+# src/topics/modern-llms/fine-tuning.py:896
 def test_head_fisher():
     rng = np.random.default_rng(13)
     for _ in range(20):
@@ -359,7 +360,7 @@ def test_head_fisher():
         assert np.allclose(head_fisher(E, w), want)
 
 
-# src/topics/modern-llms/fine-tuning.py:925
+# src/topics/modern-llms/fine-tuning.py:926
 def test_soup():
     models = [tiny_letters(seed) for seed in (14, 15, 16)]
     mixed = soup(models)
@@ -368,7 +369,7 @@ def test_soup():
     assert torch.equal(models[0].out.bias, tiny_letters(14).out.bias)
 
 
-# src/topics/modern-llms/fine-tuning.py:952
+# src/topics/modern-llms/fine-tuning.py:953
 def test_replay_mixture():
     new, old = torch.zeros(3), torch.ones(3)
     for q, want in ((0.1, (230, 26)), (0.0, (256, 0)), (0.5, (128, 128))):

@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/03-activations-visualized.py: edit that file, then run doit. digest:7206ecba4d024847
+# Generated from src/topics/notebooks/03-activations-visualized.py: edit that file, then run doit. digest:04711545ec3ac899
 
 """Tests of notebooks/03-activations-visualized: Activations visualized."""
 
@@ -354,7 +354,7 @@ def kinks(params: list, low: float, high: float) -> np.ndarray:
     return np.array([piece[0] for piece in pieces[1:]])
 
 
-# src/topics/notebooks/03-activations-visualized.py:1496
+# src/topics/notebooks/03-activations-visualized.py:1497
 def regions(params: list, points: np.ndarray) -> np.ndarray:
     """Number of the on/off pattern of all hidden ReLUs at each of the points (n, 2)."""
     on = np.hstack(forward(params, points, "relu")[0][:-1]) > 0
@@ -362,7 +362,7 @@ def regions(params: list, points: np.ndarray) -> np.ndarray:
     return np.unique(codes, return_inverse=True)[1]
 
 
-# src/topics/notebooks/03-activations-visualized.py:1570
+# src/topics/notebooks/03-activations-visualized.py:1571
 def most_regions(m: int) -> int:
     """The largest number of regions of the plane between m lines."""
     return 1 + m + m * (m - 1) // 2
@@ -693,7 +693,7 @@ def test_kinks():
     np.testing.assert_allclose(kinks(tents, 0, 1), np.arange(1, 8) / 8, atol=1e-12)
 
 
-# src/topics/notebooks/03-activations-visualized.py:1545
+# src/topics/notebooks/03-activations-visualized.py:1546
 def test_regions():
     params = [(np.eye(2), np.zeros(2)), (np.ones((2, 1)), np.zeros(1))]
     points = np.array([[1.0, 1.0], [2.0, 3.0], [1.0, -1.0], [-1.0, -1.0], [-2.0, -1.0]])
@@ -704,7 +704,7 @@ def test_regions():
     assert len(set(regions(deep[:2] + [(np.ones((1, 1)), np.zeros(1))], points))) == 4
 
 
-# src/topics/notebooks/03-activations-visualized.py:1578
+# src/topics/notebooks/03-activations-visualized.py:1579
 def test_most_regions():
     assert [most_regions(m) for m in range(6)] == [1, 2, 4, 7, 11, 16]
     side = np.linspace(-20, 20, 400)

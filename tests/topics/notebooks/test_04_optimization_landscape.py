@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/04-optimization-landscape.py: edit that file, then run doit. digest:f925e501715a65df
+# Generated from src/topics/notebooks/04-optimization-landscape.py: edit that file, then run doit. digest:55dc439b9ff71298
 
 """Tests of notebooks/04-optimization-landscape: The optimization landscape."""
 
@@ -8,11 +8,11 @@ from collections.abc import Callable
 from sklearn.decomposition import PCA  # only to check our results against
 
 
-# src/topics/notebooks/04-optimization-landscape.py:61
+# src/topics/notebooks/04-optimization-landscape.py:63
 SIZES = (64, 24, 24, 10)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:64
+# src/topics/notebooks/04-optimization-landscape.py:66
 def unpack(theta: np.ndarray, sizes: tuple) -> list[tuple[np.ndarray, np.ndarray]]:
     """Views (W, b) of each layer in the row theta (d,); W (d_in, d_out), b (d_out,)."""
     layers, at = [], 0
@@ -23,7 +23,7 @@ def unpack(theta: np.ndarray, sizes: tuple) -> list[tuple[np.ndarray, np.ndarray
     return layers
 
 
-# src/topics/notebooks/04-optimization-landscape.py:74
+# src/topics/notebooks/04-optimization-landscape.py:76
 def draw_network(rng: np.random.Generator, sizes: tuple,
                  gain: float = 0.5) -> np.ndarray:
     """A row theta (d,): weights of deviation gain / sqrt(d_in), biases zero."""
@@ -33,7 +33,7 @@ def draw_network(rng: np.random.Generator, sizes: tuple,
     return theta
 
 
-# src/topics/notebooks/04-optimization-landscape.py:83
+# src/topics/notebooks/04-optimization-landscape.py:85
 def scores_of(theta: np.ndarray, X: np.ndarray, sizes: tuple,
               bend: str) -> list[np.ndarray]:
     """Inputs X (n, d_0), every hidden layer (n, d_l), and last the scores (n, K)."""
@@ -44,7 +44,7 @@ def scores_of(theta: np.ndarray, X: np.ndarray, sizes: tuple,
     return [*hs[:-1], z]
 
 
-# src/topics/notebooks/04-optimization-landscape.py:93
+# src/topics/notebooks/04-optimization-landscape.py:95
 def loss_and_gradient(theta: np.ndarray, X: np.ndarray, Y: np.ndarray, sizes: tuple,
                       bend: str = "tanh") -> tuple[float, np.ndarray]:
     """Half the mean squared distance of the scores from Y (n, K); gradient (d,)."""
@@ -58,14 +58,14 @@ def loss_and_gradient(theta: np.ndarray, X: np.ndarray, Y: np.ndarray, sizes: tu
     return 0.5 * ((scores - Y) ** 2).sum(axis=1).mean(), gradient
 
 
-# src/topics/notebooks/04-optimization-landscape.py:119
+# src/topics/notebooks/04-optimization-landscape.py:121
 def curve(gradient: Callable, theta: np.ndarray, u: np.ndarray,
           h: float = 1e-4) -> np.ndarray:
     """u H (d,), the Hessian at theta (d,) times the direction u (d,)."""
     return (gradient(theta + h * u) - gradient(theta - h * u)) / (2 * h)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:125
+# src/topics/notebooks/04-optimization-landscape.py:127
 def sharpness(gradient: Callable, theta: np.ndarray, u: np.ndarray,
               steps: int = 100) -> tuple[float, np.ndarray]:
     """Eigenvalue of largest size and its direction (d,), by power iteration from u."""
@@ -76,14 +76,14 @@ def sharpness(gradient: Callable, theta: np.ndarray, u: np.ndarray,
     return value, u / np.linalg.norm(u)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:190
+# src/topics/notebooks/04-optimization-landscape.py:192
 def random_sizes(rng: np.random.Generator, most: int = 6) -> tuple:
     """Three to five layer sizes, all different."""
     count = rng.integers(3, 6)
     return tuple(int(s) for s in rng.permutation(np.arange(1, most))[:count])
 
 
-# src/topics/notebooks/04-optimization-landscape.py:196
+# src/topics/notebooks/04-optimization-landscape.py:198
 def torch_loss(theta, X, Y, sizes, bend):
     """The same network in PyTorch, from one row of parameters."""
     h, at = torch.as_tensor(X), 0
@@ -96,7 +96,7 @@ def torch_loss(theta, X, Y, sizes, bend):
     return 0.5 * ((z - torch.as_tensor(Y)) ** 2).sum(dim=1).mean()
 
 
-# src/topics/notebooks/04-optimization-landscape.py:272
+# src/topics/notebooks/04-optimization-landscape.py:274
 def momentum(g: np.ndarray, state: dict, beta: float = 0.9,
              nesterov: bool = False) -> np.ndarray:
     """Direction of momentum for the gradient g; `state` remembers v."""
@@ -104,7 +104,7 @@ def momentum(g: np.ndarray, state: dict, beta: float = 0.9,
     return g + beta * v if nesterov else v
 
 
-# src/topics/notebooks/04-optimization-landscape.py:279
+# src/topics/notebooks/04-optimization-landscape.py:281
 def adam(g: np.ndarray, state: dict, beta1: float = 0.9, beta2: float = 0.999,
          eps: float = 1e-8) -> np.ndarray:
     """Adam's direction for the gradient g; `state` remembers t, m and v."""
@@ -114,7 +114,7 @@ def adam(g: np.ndarray, state: dict, beta1: float = 0.9, beta2: float = 0.999,
     return m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:288
+# src/topics/notebooks/04-optimization-landscape.py:290
 def orthogonalise(G: np.ndarray, steps: int = 5) -> np.ndarray:
     """G (n, m) with its singular values pushed towards 1, by Newton-Schulz steps."""
     X = G / max(np.linalg.norm(G), 1e-7)
@@ -125,24 +125,24 @@ def orthogonalise(G: np.ndarray, steps: int = 5) -> np.ndarray:
     return X if G.shape[0] <= G.shape[1] else X.T
 
 
-# src/topics/notebooks/04-optimization-landscape.py:298
+# src/topics/notebooks/04-optimization-landscape.py:300
 def muon(g: np.ndarray, state: dict, beta: float = 0.95) -> np.ndarray:
     """Muon's direction for the gradient g (d_in, d_out) of a matrix."""
     stretch = np.sqrt(max(1.0, g.shape[1] / g.shape[0]))
     return stretch * orthogonalise(momentum(g, state, beta, nesterov=True))
 
 
-# src/topics/notebooks/04-optimization-landscape.py:304
+# src/topics/notebooks/04-optimization-landscape.py:306
 def step(theta: np.ndarray, D: np.ndarray, lr: float, decay: float = 0.0) -> np.ndarray:
     """One step along -D, with decoupled weight decay."""
     return (1 - lr * decay) * theta - lr * D
 
 
-# src/topics/notebooks/04-optimization-landscape.py:309
+# src/topics/notebooks/04-optimization-landscape.py:311
 DECAY = {"adamw": 0.1}
 
 
-# src/topics/notebooks/04-optimization-landscape.py:312
+# src/topics/notebooks/04-optimization-landscape.py:314
 def direction(rule: str, g: np.ndarray, state: dict) -> np.ndarray:
     """Direction of a rule, by name, for a gradient g; a row counts as a matrix."""
     if rule == "plain":
@@ -154,7 +154,7 @@ def direction(rule: str, g: np.ndarray, state: dict) -> np.ndarray:
     return adam(g, state)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:323
+# src/topics/notebooks/04-optimization-landscape.py:325
 def follow(gradient: Callable, theta: np.ndarray, rule: str, lr: float,
            steps: int) -> np.ndarray:
     """All points on the way, (steps + 1, d), from theta (d,)."""
@@ -165,7 +165,7 @@ def follow(gradient: Callable, theta: np.ndarray, rule: str, lr: float,
     return np.array(path)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:359
+# src/topics/notebooks/04-optimization-landscape.py:361
 def check_rule(ours: Callable, make: Callable, transposed: bool = False):
     """The same weights as torch after each of 5 steps, over 21 shapes."""
     rng = np.random.default_rng(3)
@@ -185,13 +185,13 @@ def check_rule(ours: Callable, make: Callable, transposed: bool = False):
                                        rtol=1e-11, atol=1e-13)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:444
+# src/topics/notebooks/04-optimization-landscape.py:446
 def bowl(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Loss (...) and gradient (..., 2) of the long bowl at points p (..., 2)."""
     return 0.5 * (p[..., 0] ** 2 + 25 * p[..., 1] ** 2), p * np.array([1.0, 25.0])
 
 
-# src/topics/notebooks/04-optimization-landscape.py:449
+# src/topics/notebooks/04-optimization-landscape.py:451
 def rosenbrock(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Loss (...) and gradient (..., 2) of Rosenbrock's valley at points p (..., 2)."""
     x, y = p[..., 0], p[..., 1]
@@ -199,14 +199,14 @@ def rosenbrock(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (1 - x) ** 2 + 100 * r**2, np.stack([2 * (x - 1) - 400 * x * r, 200 * r], -1)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:456
+# src/topics/notebooks/04-optimization-landscape.py:458
 def saddle(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Loss (...) and gradient (..., 2) of a saddle between two minima."""
     x, y = p[..., 0], p[..., 1]
     return 0.5 * x**2 - 0.5 * y**2 + 0.25 * y**4, np.stack([x, y**3 - y], -1)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:465
+# src/topics/notebooks/04-optimization-landscape.py:467
 def tuned(surface: Callable, start: np.ndarray, rule: str,
           steps: int) -> tuple[float, np.ndarray]:
     """The best of fifteen rates by the last loss, and its path (steps + 1, 2)."""
@@ -220,7 +220,7 @@ def tuned(surface: Callable, start: np.ndarray, rule: str,
     return best, follow(lambda p: surface(p)[1], start, rule, best, steps)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:536
+# src/topics/notebooks/04-optimization-landscape.py:539
 def turn(surface: Callable, degrees: float) -> tuple[Callable, np.ndarray]:
     """The surface turned about the origin, and the rotation R (2, 2): p -> p @ R."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
@@ -233,40 +233,40 @@ def turn(surface: Callable, degrees: float) -> tuple[Callable, np.ndarray]:
     return turned, R
 
 
-# src/topics/notebooks/04-optimization-landscape.py:596
+# src/topics/notebooks/04-optimization-landscape.py:599
 def steps_to_leave(rule: str, eps: float, lr: float = 0.05, most: int = 700) -> int:
     """Steps from (1, eps) on the saddle until y > 1/2."""
     path = follow(lambda p: saddle(p)[1], np.array([1.0, eps]), rule, lr, most)
     return int(np.argmax(path[:, 1] > 0.5))
 
 
-# src/topics/notebooks/04-optimization-landscape.py:685
+# src/topics/notebooks/04-optimization-landscape.py:688
 def cosine(t: int, T: int, w: int) -> float:
     """Factor of the rate at step t of T: w steps of warm-up, then a half cosine."""
     return t / w if t < w else (1 + np.cos(np.pi * (t - w) / (T - w))) / 2
 
 
-# src/topics/notebooks/04-optimization-landscape.py:690
+# src/topics/notebooks/04-optimization-landscape.py:693
 def wsd(t: int, T: int, w: int, r: int) -> float:
     """Warm-up for w steps, then 1, then a straight line to 0 over the last r."""
     return t / w if t < w else min(1.0, (T - t) / r)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:806
+# src/topics/notebooks/04-optimization-landscape.py:809
 def principal_plane(path: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two orthonormal directions (2, d) of a path (t, d); all shares of variance."""
     _, sigma, Vt = np.linalg.svd(path - path.mean(axis=0), full_matrices=False)
     return Vt[:2], sigma**2 / (sigma**2).sum()
 
 
-# src/topics/notebooks/04-optimization-landscape.py:812
+# src/topics/notebooks/04-optimization-landscape.py:815
 def slice_losses(loss: Callable, origin: np.ndarray, u: np.ndarray, v: np.ndarray,
                  a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """f(a, b) = loss(origin + a u + b v), shape (len(b), len(a))."""
     return np.array([[loss(origin + s * u + t * v) for s in a] for t in b])
 
 
-# src/topics/notebooks/04-optimization-landscape.py:838
+# src/topics/notebooks/04-optimization-landscape.py:841
 def network_direction(rule: str, g: np.ndarray, states: list[dict]) -> np.ndarray:
     """Direction (d,) for the network; Muon drives the middle matrix, Adam the rest."""
     if rule != "muon":
@@ -276,7 +276,7 @@ def network_direction(rule: str, g: np.ndarray, states: list[dict]) -> np.ndarra
     return D
 
 
-# src/topics/notebooks/04-optimization-landscape.py:965
+# src/topics/notebooks/04-optimization-landscape.py:968
 def rescale(theta: np.ndarray, sizes: tuple, alpha: float) -> np.ndarray:
     """The same ReLU network: layer 1 times alpha, the weights of layer 2 over alpha."""
     theta = theta.copy()
@@ -287,7 +287,7 @@ def rescale(theta: np.ndarray, sizes: tuple, alpha: float) -> np.ndarray:
     return theta
 
 
-# src/topics/notebooks/04-optimization-landscape.py:975
+# src/topics/notebooks/04-optimization-landscape.py:978
 def random_direction(rng: np.random.Generator, theta: np.ndarray, sizes: tuple,
                      filters: bool) -> np.ndarray:
     """A random direction (d,): of length 1, or with each column as long as theta's."""
@@ -300,18 +300,18 @@ def random_direction(rng: np.random.Generator, theta: np.ndarray, sizes: tuple,
     return u
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1032
+# src/topics/notebooks/04-optimization-landscape.py:1035
 def hessian(gradient: Callable, theta: np.ndarray) -> np.ndarray:
     """The symmetric Hessian (d, d) at theta, one row for each coordinate direction."""
     H = np.array([curve(gradient, theta, e) for e in np.eye(len(theta))])
     return (H + H.T) / 2
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1356
+# src/topics/notebooks/04-optimization-landscape.py:1360
 BASE = 16
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1359
+# src/topics/notebooks/04-optimization-landscape.py:1363
 def mup(sizes: tuple) -> tuple[np.ndarray, np.ndarray]:
     """Factors (d,) on Adam's rate and on the initial weights, for base width 16."""
     count = sum((d_in + 1) * d_out for d_in, d_out in zip(sizes, sizes[1:]))
@@ -323,14 +323,14 @@ def mup(sizes: tuple) -> tuple[np.ndarray, np.ndarray]:
     return rate, start
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1469
+# src/topics/notebooks/04-optimization-landscape.py:1473
 def edge(lr: float, beta: float = 0.0, nesterov: bool = False) -> float:
     """The largest stable curvature on a bowl, for 0 <= beta < 1."""
     # put c = (-1)^t: 1 + (1 + beta - x) + beta = 0, or 1 = (x - 1) (1 + 2 beta)
     return (2 + 2 * beta) / lr / (1 + 2 * beta if nesterov else 1)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1498
+# src/topics/notebooks/04-optimization-landscape.py:1502
 def lowest_curvature(gradient: Callable, theta: np.ndarray, u: np.ndarray,
                      steps: int = 300) -> float:
     """The lowest eigenvalue of the Hessian at theta (d,), by power iteration from u."""
@@ -342,7 +342,7 @@ def lowest_curvature(gradient: Callable, theta: np.ndarray, u: np.ndarray,
     return value + c
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1531
+# src/topics/notebooks/04-optimization-landscape.py:1535
 def mean_curvature(gradient: Callable, theta: np.ndarray, rng: np.random.Generator,
                    samples: int = 20) -> float:
     """An estimate of the mean eigenvalue of the Hessian at theta (d,)."""
@@ -353,7 +353,7 @@ def mean_curvature(gradient: Callable, theta: np.ndarray, rng: np.random.Generat
     return total / samples / theta.size
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1562
+# src/topics/notebooks/04-optimization-landscape.py:1566
 def permute(theta: np.ndarray, sizes: tuple, order: np.ndarray) -> np.ndarray:
     """The same network with the units of hidden layer 1 in another order; a new row."""
     theta = theta.copy()
@@ -362,7 +362,7 @@ def permute(theta: np.ndarray, sizes: tuple, order: np.ndarray) -> np.ndarray:
     return theta
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1605
+# src/topics/notebooks/04-optimization-landscape.py:1609
 def first_share(c: float, d: int = 500, steps: int = 200, seed: int = 0) -> float:
     """Share of the first principal component of steps + 1 points, pulled back by c."""
     rng, path = np.random.default_rng(seed), [np.zeros(d)]
@@ -371,7 +371,7 @@ def first_share(c: float, d: int = 500, steps: int = 200, seed: int = 0) -> floa
     return float(principal_plane(np.array(path))[1][0])
 
 
-# src/topics/notebooks/04-optimization-landscape.py:208
+# src/topics/notebooks/04-optimization-landscape.py:210
 def test_network_matches_torch():
     rng = np.random.default_rng(0)
     for trial in range(24):
@@ -390,7 +390,7 @@ def test_network_matches_torch():
         assert shapes == [(n, s) for s in sizes]
 
 
-# src/topics/notebooks/04-optimization-landscape.py:226
+# src/topics/notebooks/04-optimization-landscape.py:228
 def test_draw_network():
     theta = draw_network(np.random.default_rng(1), (300, 200, 50), gain=0.7)
     (W1, b1), (W2, b2) = unpack(theta, (300, 200, 50))
@@ -401,7 +401,7 @@ def test_draw_network():
     assert theta[0] == 9.0
 
 
-# src/topics/notebooks/04-optimization-landscape.py:236
+# src/topics/notebooks/04-optimization-landscape.py:238
 def test_sharpness_matches_torch():
     rng = np.random.default_rng(2)
     for _ in range(20):
@@ -422,7 +422,7 @@ def test_sharpness_matches_torch():
             np.testing.assert_allclose(v @ H, top * v, atol=1e-3)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:378
+# src/topics/notebooks/04-optimization-landscape.py:380
 def test_rules_are_torchs():
     optim = torch.optim
     check_rule(lambda W, g, s: step(W, direction("plain", g, s), 0.03),
@@ -439,7 +439,7 @@ def test_rules_are_torchs():
                lambda p: optim.Adam([p], lr=0.02, betas=(0.8, 0.95), eps=1e-3))
 
 
-# src/topics/notebooks/04-optimization-landscape.py:394
+# src/topics/notebooks/04-optimization-landscape.py:396
 def test_muon_is_torchs():
     from torch.optim import _muon
 
@@ -459,7 +459,7 @@ def test_muon_is_torchs():
     assert not orthogonalise(np.zeros((2, 3))).any()
 
 
-# src/topics/notebooks/04-optimization-landscape.py:413
+# src/topics/notebooks/04-optimization-landscape.py:415
 def test_follow():
     rng = np.random.default_rng(5)
     for rule in ("plain", "momentum", "nesterov", "adam", "adamw", "muon"):
@@ -475,7 +475,7 @@ def test_follow():
                        muon(np.array([[3.0, 4.0]]), {})[0])
 
 
-# src/topics/notebooks/04-optimization-landscape.py:632
+# src/topics/notebooks/04-optimization-landscape.py:635
 def test_surfaces_match_torch():
     rng = np.random.default_rng(6)
     written = {
@@ -496,7 +496,7 @@ def test_surfaces_match_torch():
             np.testing.assert_allclose(g, leaf.grad, rtol=1e-10, atol=1e-11)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:652
+# src/topics/notebooks/04-optimization-landscape.py:655
 def test_rotations():
     surface, R = turn(bowl, 35.0)
     np.testing.assert_allclose(R @ R.T, np.eye(2), atol=1e-15)
@@ -508,7 +508,7 @@ def test_rotations():
         assert np.allclose(straight @ R, tilted, atol=1e-9) == (rule != "adam")
 
 
-# src/topics/notebooks/04-optimization-landscape.py:663
+# src/topics/notebooks/04-optimization-landscape.py:666
 def test_tuned_and_saddle():
     start = np.array([4.0, 1.0])
     lr, path = tuned(bowl, start, "plain", 30)
@@ -523,7 +523,7 @@ def test_tuned_and_saddle():
     assert abs(steps_to_leave("adam", 1e-6) - steps_to_leave("adam", 1e-3)) <= 2
 
 
-# src/topics/notebooks/04-optimization-landscape.py:751
+# src/topics/notebooks/04-optimization-landscape.py:754
 def test_schedules_are_torchs():
     import warnings
     from torch.optim import lr_scheduler as kinds
@@ -549,7 +549,7 @@ def test_schedules_are_torchs():
     assert cosine(0, 10, 0) == wsd(0, 10, 0, 5) == 1.0
 
 
-# src/topics/notebooks/04-optimization-landscape.py:918
+# src/topics/notebooks/04-optimization-landscape.py:921
 def test_principal_plane_is_sklearns():
     rng = np.random.default_rng(7)
     for _ in range(20):
@@ -563,7 +563,7 @@ def test_principal_plane_is_sklearns():
         np.testing.assert_allclose(np.abs((V * pca.components_[:2]).sum(axis=1)), 1)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:931
+# src/topics/notebooks/04-optimization-landscape.py:934
 def test_slice_losses():
     H = np.array([[2.0, 1.0, 0.0], [1.0, 3.0, 0.5], [0.0, 0.5, 1.0]])
     u, v, at = np.eye(3)[0], np.array([0.0, 1.0, 1.0]), np.array([1.0, -1.0, 2.0])
@@ -574,7 +574,7 @@ def test_slice_losses():
     assert np.isclose(f[1, 2], p @ H @ p)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:941
+# src/topics/notebooks/04-optimization-landscape.py:944
 def test_network_direction():
     rng, states, rest, middle = np.random.default_rng(8), [{}, {}], {}, {}
     for _ in range(3):
@@ -588,7 +588,7 @@ def test_network_direction():
             np.testing.assert_allclose(layers[i][j], want[i][j])
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1084
+# src/topics/notebooks/04-optimization-landscape.py:1088
 def test_hessian_matches_torch():
     rng = np.random.default_rng(9)
     for _ in range(20):
@@ -602,7 +602,7 @@ def test_hessian_matches_torch():
         assert np.array_equal(H, H.T)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1097
+# src/topics/notebooks/04-optimization-landscape.py:1101
 def test_rescale_and_filters():
     rng = np.random.default_rng(10)
     for _ in range(20):
@@ -626,7 +626,7 @@ def test_rescale_and_filters():
         assert np.isclose(np.linalg.norm(plain), 1)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1427
+# src/topics/notebooks/04-optimization-landscape.py:1431
 def test_mup_factors():
     rate, start = mup((5, 64, 64, 3))
     (W1, b1), (W2, b2), (W3, b3) = unpack(rate, (5, 64, 64, 3))
@@ -637,7 +637,7 @@ def test_mup_factors():
     assert all((f == 1).all() for f in mup((4, 16, 16, 2)))
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1478
+# src/topics/notebooks/04-optimization-landscape.py:1482
 def test_edge():
     assert edge(0.5) == 4 and np.isclose(edge(0.8, 0.5), 3.75)
     for beta in (0.0, 0.3, 0.9):
@@ -651,7 +651,7 @@ def test_edge():
                 assert (abs(theta) > 1e3) == (share > 1), (beta, nesterov, share)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1512
+# src/topics/notebooks/04-optimization-landscape.py:1516
 def test_lowest_curvature():
     rng = np.random.default_rng(11)
     gradient = lambda p: saddle(p)[1]
@@ -664,7 +664,7 @@ def test_lowest_curvature():
         assert abs(found - lam[0]) < 1e-4
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1544
+# src/topics/notebooks/04-optimization-landscape.py:1548
 def test_mean_curvature():
     rng = np.random.default_rng(12)
     diagonal = rng.normal(size=9)  # for a diagonal Hessian one sample is exact
@@ -676,7 +676,7 @@ def test_mean_curvature():
     assert abs(found - np.trace(H) / 8) < 0.1 * np.trace(H) / 8
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1573
+# src/topics/notebooks/04-optimization-landscape.py:1577
 def test_permute():
     rng = np.random.default_rng(13)
     for bend in ("tanh", "relu"):
@@ -691,7 +691,7 @@ def test_permute():
         assert np.array_equal(theta, kept)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1616
+# src/topics/notebooks/04-optimization-landscape.py:1620
 def test_first_share():
     shares = [first_share(c) for c in (0.0, 0.03, 0.3, 1.0)]
     assert 0.55 < shares[0] < 0.65 and shares[1] < 0.35 and shares[2] < 0.1

@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/05-rnn-from-scratch.py: edit that file, then run doit. digest:525e123732ef3992
+# Generated from src/topics/notebooks/05-rnn-from-scratch.py: edit that file, then run doit. digest:94ffda6565a5390f
 
 """Tests of notebooks/05-rnn-from-scratch: A recurrent network from scratch."""
 
@@ -273,13 +273,13 @@ def write(P: dict, prompt: str, n: int, tau: float = 1.0, seed: int = 0) -> str:
     return "".join(characters[i] for i in out)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:809
+# src/topics/notebooks/05-rnn-from-scratch.py:820
 def position(i: int, t: int, j: int, length: int, B: int, T: int) -> int:
     """Place in a text of this length of x[i, t] in piece j of B streams."""
     return i * ((length - 1) // B) + j * T + t
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:897
+# src/topics/notebooks/05-rnn-from-scratch.py:908
 def evaluate(
     P: dict, ids: np.ndarray, B: int = 64, T: int = 100, carry: bool = True
 ) -> np.ndarray:
@@ -293,7 +293,7 @@ def evaluate(
     return np.concatenate(losses, axis=1)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1059
+# src/topics/notebooks/05-rnn-from-scratch.py:1070
 def without_memory(ids: np.ndarray, val: np.ndarray, d: int, steps: int) -> float:
     """Validation loss of a model with W_h = 0 throughout, seed 0."""
     P = init_params(d, 0)
@@ -302,7 +302,7 @@ def without_memory(ids: np.ndarray, val: np.ndarray, d: int, steps: int) -> floa
     return float(evaluate(P, val).mean())
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1185
+# src/topics/notebooks/05-rnn-from-scratch.py:1196
 def log_probability(P: dict, prompt: str, rest: str) -> float:
     """Natural logarithm of p(rest | prompt); neither is empty."""
     x = np.array([[place[character] for character in prompt + rest]])
@@ -311,7 +311,7 @@ def log_probability(P: dict, prompt: str, rest: str) -> float:
     return -float(losses[0, len(prompt) - 1 :].sum())
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1222
+# src/topics/notebooks/05-rnn-from-scratch.py:1233
 def gradient_by_distance(P: dict, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Relative norm of dL/dh, k = 0 to T - 1 steps before the last loss, (T, B)."""
     H = read(x, np.zeros((len(x), P["b"].size), P["b"].dtype), P)
@@ -324,7 +324,7 @@ def gradient_by_distance(P: dict, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.array(norms) / norms[0]
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1311
+# src/topics/notebooks/05-rnn-from-scratch.py:1322
 def leaky_read(x: np.ndarray, h0: np.ndarray, P: dict, a: float) -> np.ndarray:
     """States (B, T, d) of the cell with a leak."""
     H, h = np.empty((*x.shape, h0.shape[1]), h0.dtype), h0
@@ -333,7 +333,7 @@ def leaky_read(x: np.ndarray, h0: np.ndarray, P: dict, a: float) -> np.ndarray:
     return H
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1321
+# src/topics/notebooks/05-rnn-from-scratch.py:1332
 def leaky_backward(
     dH: np.ndarray, H: np.ndarray, h0: np.ndarray, P: dict, a: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -348,14 +348,14 @@ def leaky_backward(
     return dZ, dh
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1366
+# src/topics/notebooks/05-rnn-from-scratch.py:1377
 def loss_after(h: np.ndarray, recent: np.ndarray, y: np.ndarray, P: dict) -> float:
     """Mean loss of targets y (B,) after reading recent (B, k) from states h (B, d)."""
     H = read(recent, h, P)
     return float(cross_entropy(logits(H[:, -1:], P), y[:, None])[0].mean())
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1442
+# src/topics/notebooks/05-rnn-from-scratch.py:1453
 def auc(score: np.ndarray, has: np.ndarray) -> float:
     """Share of pairs, one that has it and one without, ordered by score; ties half."""
     _, at, counts = np.unique(score, return_inverse=True, return_counts=True)
@@ -364,7 +364,7 @@ def auc(score: np.ndarray, has: np.ndarray) -> float:
     return float((rank[has].sum() - n * (n + 1) / 2) / (n * (len(has) - n)))
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1450
+# src/topics/notebooks/05-rnn-from-scratch.py:1461
 def properties(text: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """For each property: where it is asked, where it holds; both (len(text),)."""
     name, line, word, sentence = False, 0, 0, 0
@@ -383,7 +383,7 @@ def properties(text: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return dict(zip(PROPERTIES, zip(asked, np.array(rows).T)))
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1468
+# src/topics/notebooks/05-rnn-from-scratch.py:1479
 PROPERTIES = (
     "capital: in a speaker's name?",
     "letter: first of its word?",
@@ -393,7 +393,7 @@ PROPERTIES = (
 )
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1632
+# src/topics/notebooks/05-rnn-from-scratch.py:1643
 def first_state_gradient(
     x: np.ndarray, y: np.ndarray, h0: np.ndarray, P: dict
 ) -> np.ndarray:
@@ -537,6 +537,18 @@ def test_clip_and_adam_match_torch():
 
 
 # src/topics/notebooks/05-rnn-from-scratch.py:732
+def test_schedule():
+    rates, real = [], train.__globals__["adam"]
+    train.__globals__["adam"] = lambda P, G, m, v, step, rate: rates.append((step, rate))
+    try:
+        train(init_params(8, 0, K=3), np.tile([0, 1, 0, 2], 60), 200, 2, 8, lr=2.0)
+    finally:
+        train.__globals__["adam"] = real
+    want = [(t, 2 * min(1, t / 50) * (201 - t) / 200) for t in range(1, 201)]
+    assert np.allclose(rates, want)
+
+
+# src/topics/notebooks/05-rnn-from-scratch.py:743
 def test_train():
     ids = np.tile([0, 1, 0, 2], 60)  # after 0 comes what did not come last
     P = init_params(8, 0, K=3)
@@ -566,7 +578,7 @@ def test_train():
     assert history[0, 1] > 0.01 and abs(step - 0.5 * 0.01) < 1e-4
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:761
+# src/topics/notebooks/05-rnn-from-scratch.py:772
 def test_cut_gradient():
     rng = np.random.default_rng(5)
     P, x, y = init_params(4, 1, 6, np.float64), *rng.integers(6, size=(2, 3, 12))
@@ -595,7 +607,7 @@ def test_cut_gradient():
     assert np.array_equal(h, halves[1][2])
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:789
+# src/topics/notebooks/05-rnn-from-scratch.py:800
 def test_write():
     P = init_params(6, 0, K=64, dtype=np.float64)
     P["W_o"] *= 100
@@ -610,7 +622,7 @@ def test_write():
     assert len(write(P, "a", 9)) == 10
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:817
+# src/topics/notebooks/05-rnn-from-scratch.py:828
 def test_position():
     supply = pieces(np.arange(1000), 7, 10)
     for j in range(5):
@@ -619,7 +631,7 @@ def test_position():
             assert position(i, t, j, 1000, 7, 10) == x[i, t]
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1034
+# src/topics/notebooks/05-rnn-from-scratch.py:1045
 def test_evaluate():
     P, ids = init_params(5, 0, K=7, dtype=np.float64), np.arange(61) * 3 % 7
     P["W_o"] *= 100
@@ -639,7 +651,7 @@ def test_evaluate():
     )  # 7 has the same id
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1070
+# src/topics/notebooks/05-rnn-from-scratch.py:1081
 def test_without_memory():
     rng = np.random.default_rng(2)
     ids = np.repeat(rng.integers(4, size=4500), 2)  # every character comes twice
@@ -648,7 +660,7 @@ def test_without_memory():
     assert abs(without_memory(ids, ids, 16, 300) - bound) < 0.03
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1196
+# src/topics/notebooks/05-rnn-from-scratch.py:1207
 def test_log_probability():
     P = init_params(6, 0, dtype=np.float64)
     P["W_o"] *= 100
@@ -658,7 +670,7 @@ def test_log_probability():
     assert abs(log_probability(P, "t", "obe") - two) < 1e-9
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1281
+# src/topics/notebooks/05-rnn-from-scratch.py:1292
 def test_gradient_by_distance():
     rng = np.random.default_rng(4)
     for _ in range(5):
@@ -681,7 +693,7 @@ def test_gradient_by_distance():
             )
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1338
+# src/topics/notebooks/05-rnn-from-scratch.py:1349
 def test_leaky_cell():
     rng = np.random.default_rng(6)
     for _ in range(5):
@@ -696,7 +708,7 @@ def test_leaky_cell():
         np.testing.assert_allclose(dh0, G["h0"], atol=1e-6)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1416
+# src/topics/notebooks/05-rnn-from-scratch.py:1427
 def test_loss_after():
     P, rng = init_params(5, 0, 6, np.float64), np.random.default_rng(7)
     P["W_o"] *= 100
@@ -708,7 +720,7 @@ def test_loss_after():
     assert abs(loss_after(H[:, 1], x[:, 2:], y, P) - expected) < 1e-12
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1545
+# src/topics/notebooks/05-rnn-from-scratch.py:1556
 def test_auc():
     rng = np.random.default_rng(8)
     for _ in range(20):
@@ -718,7 +730,7 @@ def test_auc():
         assert abs(auc(score, has) - ((better > 0) + (better == 0) / 2).mean()) < 1e-12
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1554
+# src/topics/notebooks/05-rnn-from-scratch.py:1565
 def test_properties():
     name, first, fourth, line, sentence = properties(
         "On.\n\nTOM:\nAh, lives\n"
@@ -734,7 +746,7 @@ def test_properties():
     assert properties("b." + "a" * 90)["beyond 80 in the sentence?"][1].sum() == 10
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1645
+# src/topics/notebooks/05-rnn-from-scratch.py:1656
 def test_first_state_gradient():
     rng = np.random.default_rng(9)
     for _ in range(5):
