@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from literate import common, prose
@@ -89,13 +90,17 @@ def problems(topic: Topic, standards: Standards) -> Iterator[Problem]:
             yield Problem(topic.path, 0, f"no section {title!r}", "add it")
 
 
+def times_linked(linked: Iterable[tuple[str, ...]]) -> Counter[str]:
+    """How many topics link to each, from the names that each topic links to."""
+    return Counter(name for names in linked for name in names)
+
+
 def too_lonely(topics: Mapping[str, Topic], standards: Standards) -> Iterator[Problem]:
     """Topics that fewer others link to than the book asks."""
-    measured = {name: measure(topic) for name, topic in topics.items()}
+    counts = times_linked(measure(topic).linked for topic in topics.values())
     for name, topic in topics.items():
         asked = standards.notebooks if topic.part == NOTEBOOKS else standards.documents
         least = asked.get("linked_by", 0)
-        value = sum(name in other.linked for other in measured.values())
-        if value < least:
-            what = f"linked by {value} other topics, fewer than {least}"
+        if counts[name] < least:
+            what = f"linked by {counts[name]} other topics, fewer than {least}"
             yield Problem(topic.path, 0, what, "link to it where its idea is used")
