@@ -69,6 +69,12 @@ class Book:
     catalogue: Catalogue
     entries: Mapping[str, Entry]
     references: References
+    versions: Mapping[str, str] = field(default_factory=dict)  # of the packages, as pinned
+
+    def in_colab(self, name: str, before: str = "") -> str:
+        """A link that opens the topic's notebook in Colab, after `before`; or nothing."""
+        address = paths.colab(self.catalogue.repository, name)
+        return f"{before}[open in Colab]({address})" if address else ""
 
     def part(self, name: str) -> Part:
         return next(part for part in self.catalogue.parts if name in part.topics)
@@ -120,15 +126,15 @@ def resolve(target: str, topic: Topic, line: int) -> TopicLink | OtherLink:
     raise Trouble(Problem(topic.path, line, what, todo))
 
 
-def link_problems(link: TopicLink, book: Book, topic: Topic, line: int) -> list[Problem]:
+def link_problems(link: TopicLink, book: Book, path: str, line: int) -> list[Problem]:
     """What is wrong with where `link` leads."""
     entry = book.entries.get(link.name)
     if entry is None:
         what = f"the link leads to {link.name}, which is no topic"
         todo = f"name a file below src/topics; the topics stand in {paths.CATALOGUE}"
-        return [Problem(topic.path, line, what, todo)]
+        return [Problem(path, line, what, todo)]
     if link.anchor and not entry.planned and link.anchor not in entry.headings:
         known = ", ".join(list(entry.headings)[:30])
         what = f"{link.name} has no heading #{link.anchor}"
-        return [Problem(topic.path, line, what, f"use one of: {known}")]
+        return [Problem(path, line, what, f"use one of: {known}")]
     return []

@@ -16,6 +16,7 @@ from typing import Any
 
 from literate import catalogue as catalogue_module
 from literate import (
+    changes,
     chapter,
     document,
     extract,
@@ -25,6 +26,7 @@ from literate import (
     source,
     stamp,
     stored,
+    terms,
     validate,
 )
 from literate.book import Book, Entry
@@ -34,15 +36,13 @@ from literate.limits import Limits
 from literate.problem import Problem, Trouble, raise_all
 from literate.references import Reference
 from literate.stored import Stored
+from literate.terms import Term
 from literate.topic import Topic
 
 INDEX = f"{paths.CACHE}/index.json"
 # Apart from the index, so that a change of prose alone leaves the index as it is.
 DIGESTS = f"{paths.CACHE}/index-digests.json"
 CITATIONS = f"{paths.CACHE}/references.json"
-
-# The modules that shape the PDF, besides the formulas and the template.
-SETTERS = ("chapter", "common", "pandoc", "prose", "typeset", "typstrun")
 
 Written = dict[str, str]
 Progress = Callable[[str, int, int], None]
@@ -102,7 +102,7 @@ class Builder:
                 items = json.loads(index).items()
                 entries = {name: Entry.from_json(item) for name, item in items}
                 references = {k: Reference(**v) for k, v in json.loads(citations).items()}
-                self._book = key, Book(self.catalogue, entries, references)
+                self._book = key, Book(self.catalogue, entries, references, self.pins)
             return self._book[1]
 
     def stored(self, name: str) -> Stored:
@@ -186,6 +186,28 @@ class Builder:
         head = f"<!-- Generated from {paths.NOTATION}: edit that, then run doit. {BLANK_SEAL} -->"
         return f"{head}\n\n{document.lower(self.disk.read(paths.NOTATION))}"
 
+    def terms_page(self) -> Written:
+        """The index of terms as GitHub shows it."""
+        self.disk.write_sealed(paths.INDEX_PAGE, self.terms_text(), paths.INDEX_OF_TERMS)
+        return self.digests(paths.INDEX_PAGE)
+
+    def terms_text(self) -> str:
+        return terms.page(self.terms(), self.book())
+
+    def terms(self) -> tuple[Term, ...]:
+        """The index of terms; empty in a book that has none."""
+        exists = self.disk.exists(paths.INDEX_OF_TERMS)
+        return terms.load(self.disk.read(paths.INDEX_OF_TERMS), self.book()) if exists else ()
+
+    def changes_page(self) -> Written:
+        """The changes and errata."""
+        self.disk.write_sealed(paths.CHANGES_PAGE, self.changes_text(), paths.CHANGES)
+        return self.digests(paths.CHANGES_PAGE)
+
+    def changes_text(self) -> str:
+        book = self.book()
+        return changes.page(changes.load(self.disk.read(paths.CHANGES), book), book)
+
     # One topic
 
     def source(self, name: str) -> Written:
@@ -266,7 +288,7 @@ class Builder:
         for file, svg in made.figures.items():
             self.disk.write(file, svg)
         files = [path, paths.solutions(name)]
-        kept = path.removesuffix(".typ") + ".md"
+        kept = paths.chapter_markdown(name)
         fresh = self.disk.exists(kept) and self.disk.read(kept) == made.text
         if not fresh or not all(map(self.disk.exists, files)):
             set_ = typeset.to_typst(made.text, path=topic.path, prefix=name.replace("/", "-"))
@@ -281,65 +303,9 @@ class Builder:
 
         topic = self.topic(name)
         made = typeset.topic_pdf(
-            self._set_chapter(name, topic.front.title),
+            typeset.Chapter(name, topic.front.title, paths.chapter(name), paths.solutions(name)),
             root=self.root,
             bibliography=paths.REFERENCES,
         )
         self.disk.write(paths.pdf(name), made)
         return self.digests(paths.pdf(name))
-
-    def book_pdf(self) -> Written:
-        """All written topics in one PDF, which names the digest of what it was made of."""
-        from literate import typeset
-
-        book, front = self.book(), []
-        if self.disk.exists(paths.NOTATION):
-            text = typeset.to_typst(
-                self.disk.read(paths.NOTATION), path=paths.NOTATION, prefix="notation"
-            )
-            self.disk.write(paths.chapter("notation"), text.main)
-            front = [typeset.Chapter("notation", "Notation", paths.chapter("notation"))]
-        parts = [
-            typeset.Part(
-                part.title,
-                part.summary,
-                tuple(
-                    self._set_chapter(name, book.entries[name].title)
-                    for name in part.topics
-                    if not book.entries[name].planned
-                ),
-            )
-            for part in self.catalogue.parts
-        ]
-        made = typeset.book_pdf(
-            typeset.Book(
-                title=self.catalogue.title,
-                subtitle=self.catalogue.subtitle,
-                author=(),
-                parts=tuple(part for part in parts if part.chapters),
-                front=tuple(front),
-            ),
-            root=self.root,
-            bibliography=paths.REFERENCES,
-            keywords=f"digest:{self.book_digest()}",
-        )
-        self.disk.write(paths.BOOK_PDF, made)
-        return self.digests(paths.BOOK_PDF)
-
-    def _set_chapter(self, name: str, title: str) -> Any:
-        from literate import typeset
-
-        return typeset.Chapter(name, title, paths.chapter(name), paths.solutions(name))
-
-    def book_digest(self) -> str:
-        """What the book's PDF depends on: all sources and stored outputs, and its setters."""
-        package = importlib.resources.files("literate")
-        names = [paths.CATALOGUE, paths.NOTATION, paths.REFERENCES]
-        for name in self.book().written():
-            names += [paths.source(name), paths.notebook(name)]
-        parts = [self.disk.read_bytes(name) for name in names if self.disk.exists(name)]
-        folder = Path(str(package))
-        setters = [folder / f"{name}.py" for name in SETTERS]
-        setters += [*(folder / "formula").glob("*.py"), *(folder / "typst").rglob("*.*")]
-        parts += [file.read_bytes() for file in sorted(setters) if file.is_file()]
-        return digest(*parts)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from literate import (
     common,
     document,
+    epub,
     extract,
     formula,
     measure,
@@ -14,8 +15,10 @@ from literate import (
     paths,
     prose,
     readme,
+    terms,
     typeset,
     validate,
+    whole,
 )
 from literate.book import Book
 from literate.build import Builder
@@ -98,6 +101,8 @@ def check_book(builder: Builder) -> None:
     topics = {name: builder.topic(name) for name in book.written()}
     found = [*_unlisted(builder), *_orphans(builder, topics), *_chunks(topics)]
     found += measure.too_lonely(topics, builder.catalogue.standards)
+    found += _index(builder, topics)
+    found += _changes(builder)
     found += _pages(builder, book)
     raise_all(found)
 
@@ -113,7 +118,7 @@ def _unlisted(builder: Builder) -> Iterator[Problem]:
 
 def _orphans(builder: Builder, topics: dict[str, Topic]) -> Iterator[Problem]:
     """Generated files that no topic writes."""
-    known = {paths.NOTATION_PAGE}
+    known = {paths.NOTATION_PAGE, paths.INDEX_PAGE, paths.CHANGES_PAGE}
     for name, topic in topics.items():
         known |= {paths.document(name), paths.notebook(name), paths.tests(name)}
         known |= {f"{paths.figures(name)}/{label}.svg" for label in common.figure_numbers(topic)}
@@ -140,6 +145,31 @@ def _chunks(topics: dict[str, Topic]) -> Iterator[Problem]:
                 yield Problem(topic.path, line, what, "make both the same text")
 
 
+def _index(builder: Builder, topics: dict[str, Topic]) -> Iterator[Problem]:
+    """The index of terms and its page."""
+    try:
+        found = builder.terms()
+        text = builder.terms_text()
+    except Trouble as trouble:
+        yield from trouble.problems
+        return
+    yield from terms.empty_promises(found, topics)
+    if found:
+        yield from _compare(builder, paths.INDEX_PAGE, text, paths.INDEX_OF_TERMS)
+
+
+def _changes(builder: Builder) -> Iterator[Problem]:
+    """The page of changes and errata."""
+    if not builder.disk.exists(paths.CHANGES):
+        return
+    try:
+        text = builder.changes_text()
+    except Trouble as trouble:
+        yield from trouble.problems
+        return
+    yield from _compare(builder, paths.CHANGES_PAGE, text, paths.CHANGES)
+
+
 def _pages(builder: Builder, book: Book) -> Iterator[Problem]:
     """The README, the notation page and the book's PDF."""
     disk = builder.disk
@@ -152,7 +182,14 @@ def _pages(builder: Builder, book: Book) -> Iterator[Problem]:
             yield from trouble.problems
     if disk.exists(paths.NOTATION):
         yield from _compare(builder, paths.NOTATION_PAGE, builder.notation_text(), paths.NOTATION)
-    if not disk.exists(paths.BOOK_PDF):
-        yield Problem(paths.BOOK_PDF, 0, "the book is missing", REBUILD)
-    elif f"digest:{builder.book_digest()}".encode() not in disk.read_bytes(paths.BOOK_PDF):
-        yield Problem(paths.BOOK_PDF, 0, "not what the sources give now", REBUILD)
+    current = f"digest:{whole.book_digest(builder)}"
+    for file, keywords in ((paths.BOOK_PDF, _latin), (paths.BOOK_EPUB, epub.keywords_of)):
+        if not disk.exists(file):
+            yield Problem(file, 0, "the book is missing", REBUILD)
+        elif current not in keywords(disk.read_bytes(file)):
+            yield Problem(file, 0, "not what the sources give now", REBUILD)
+
+
+def _latin(pdf: bytes) -> str:
+    """A PDF's bytes to search in; its keywords stand uncompressed."""
+    return pdf.decode("latin-1")

@@ -120,6 +120,7 @@ class _Writer:
             names = [self.topic.name]
         links = [
             f"[{entry.title}]({paths.relative(paths.notebook(entry.name), self.here)})"
+            + self.book.in_colab(entry.name, before=", ")
             for entry in (self.book.entries[name] for name in names)
             if not entry.planned
         ]

@@ -16,6 +16,7 @@ from literate.stored import Stored
 from literate.topic import Cell, Topic
 
 JSON = dict[str, Any]
+FOLDED: JSON = {"jupyter": {"source_hidden": True}}
 # "> [!NOTE]", which Jupyter would show as it stands
 ALERT = re.compile(r"^> \[!(NOTE|TIP|IMPORTANT|WARNING|CAUTION)\]$", re.M)
 
@@ -27,18 +28,18 @@ def render(topic: Topic, stored: Stored, book: Book, style: str) -> str:
     values, outputs = iter(stored.values), iter(stored.outputs)
     cells = [_markdown("header", writer.header())]
     exercises = common.exercise_of(topic)
-    opened, styled = False, not uses_matplotlib(topic)
+    opened, prepared = False, False
     for index, cell in enumerate(topic.cells):
         name = f"cell-{index:03}"
         if cell.kind == "code":
-            if not styled:  # before the first code, folded away
-                styled = True
-                folded = {"jupyter": {"source_hidden": True}}
-                cells.append(_code("style", style_cell(style), [], folded))
+            if not prepared:  # before the first code, folded away
+                prepared = True
+                cells += [_code(n, c, [], FOLDED) for n, c in preparations(topic, style).items()]
             stored_outputs = [dict(output) for output in next(outputs, ())]
             code = code_of(cell, is_check=index in exercises)
             with_alt = [_described(output, cell) for output in stored_outputs]
-            cells.append(_code(name, code, with_alt, {"literate": {}}, cell.tags))
+            folded = FOLDED if cell.is_test else {}
+            cells.append(_code(name, code, with_alt, {"literate": {}, **folded}, cell.tags))
             if "fig-cap" in cell.options:
                 cells.append(_markdown(f"caption-{index:03}", writer.caption(cell)))
             continue
@@ -63,10 +64,19 @@ def code_of(cell: Cell, is_check: bool) -> str:
     if cell.is_exercise:
         return common.stub(cell.text)
     if not cell.is_test:
-        return cell.text
+        return _quiet(cell.text) if "label" in cell.options else cell.text
     names = common.test_functions(cell.text)
     calls = [line for name in names for line in (_check(name) if is_check else _run(name))]
     return "\n".join([cell.text.rstrip("\n"), "", "", *calls])
+
+
+def _quiet(code: str) -> str:
+    """A figure's code, so that Jupyter shows the figure alone, not what the last call returns."""
+    try:
+        statements = ast.parse(code).body
+    except SyntaxError:  # a magic; the notebook shows it as it stands
+        return code
+    return f"{code.rstrip()};" if statements and isinstance(statements[-1], ast.Expr) else code
 
 
 def _run(name: str) -> list[str]:
@@ -74,16 +84,36 @@ def _run(name: str) -> list[str]:
 
 
 def _check(name: str) -> list[str]:
-    """An exercise's test must not stop Run All: it says how far you are."""
-    return [
-        "try:",
-        f"    {name}()",
-        f'    print("{name}: correct")',
-        "except NotImplementedError:",
-        f'    print("{name}: not yet")',
-        "except Exception as error:",
-        f'    print("{name}: not yet,", type(error).__name__, error)',
-    ]
+    return [f"check_answer({name})"]
+
+
+# An exercise's test must not stop Run All: it says how far you are.
+CHECKER = """\
+# Says how far your answer to an exercise is.
+import traceback
+
+
+def check_answer(test):
+    try:
+        test()
+    except NotImplementedError:
+        print(f"{test.__name__}: not yet")
+    except Exception as error:
+        line = traceback.extract_tb(error.__traceback__)[-1].line
+        reason = f"{type(error).__name__}: {error}".strip(": ").split("\\n")[0]
+        print(f"{test.__name__}: wrong, {reason} at\\n    {line}")
+    else:
+        print(f"{test.__name__}: correct")"""
+
+
+def preparations(topic: Topic, style: str) -> dict[str, str]:
+    """Code that the notebook runs first, by the name of its cell: the plot style, the checker."""
+    found = {}
+    if uses_matplotlib(topic):
+        found["style"] = style_cell(style)
+    if common.exercise_of(topic):
+        found["checker"] = CHECKER
+    return found
 
 
 def uses_matplotlib(topic: Topic) -> bool:
@@ -173,13 +203,30 @@ class _Writer:
         return common.front_line(self.topic, self.book, self.entry)
 
     def header(self) -> str:
-        note = f"*Generated from `{self.topic.path}`: edit that file, then run `doit`.*"
+        note = f"*Generated from `{self.topic.path}`: edit that file, then run `doit`*"
         document = paths.relative(paths.document(self.topic.name), self.here)
         links = [f"[Read as a document]({document})"]
         for other in self.book.paired(self.topic.name):
             place = paths.relative(paths.document(other.name), self.here)
             links.append(f"Goes with [{other.title}]({place})")
-        return " · ".join([note, *links])
+        if colab := self.book.in_colab(self.topic.name):
+            repository = self.book.catalogue.repository
+            links.append(f"[On GitHub]({repository}/blob/main/{self.here})")
+            links.append(colab.replace("[open", "[Open"))
+        return "\n\n".join([" · ".join([*links, note]), *self.needs()])
+
+    def needs(self) -> list[str]:
+        """How to install what the notebook imports, for whoever has only this file."""
+        packages, versions = self.topic.front.packages, self.book.versions
+        if not packages:
+            return []
+        made = ", ".join(f"{p} {versions[p.lower()]}" for p in packages if p.lower() in versions)
+        made_with = f" (the outputs below were made with {made})" if made else ""
+        alone = (
+            "Links to other topics need the whole repository; "
+            "code that solves an exercise stands in the document."
+        )
+        return [f"**To run it:** `pip install {' '.join(packages)}`{made_with}. {alone}"]
 
     def footer(self) -> str:
         keys = set(common.cited_keys(self.topic))

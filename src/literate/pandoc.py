@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Sequence
 from functools import cache
@@ -15,12 +16,23 @@ class PandocError(Exception):
 
 def run_pandoc(args: Sequence[str], text: str) -> tuple[str, str]:
     """pandoc's output for `text` on its standard input, and its warnings."""
-    command = [_executable(), *args]
-    done = subprocess.run(command, input=text.encode(), capture_output=True, check=False)
+    output, warnings = run_pandoc_bytes(args, text)
+    return output.decode(), warnings
+
+
+def run_pandoc_bytes(args: Sequence[str], text: str) -> tuple[bytes, str]:
+    """The same for a form that is not text, an EPUB for one."""
+    done = subprocess.run(
+        [_executable(), *args],
+        input=text.encode(),
+        capture_output=True,
+        check=False,
+        env={**os.environ, "SOURCE_DATE_EPOCH": "0"},  # no output holds a time
+    )
     warnings = done.stderr.decode(errors="replace").strip()
     if done.returncode:
         raise PandocError(warnings or f"exit code {done.returncode}")
-    return done.stdout.decode(), warnings
+    return done.stdout, warnings
 
 
 @cache

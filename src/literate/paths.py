@@ -11,7 +11,12 @@ CATALOGUE = "src/catalogue.yaml"
 REFERENCES = "src/references.bib"
 NOTATION = "src/notation.md"
 NOTATION_PAGE = "build/notation.md"
+INDEX_OF_TERMS = "src/index.yaml"
+INDEX_PAGE = "build/index.md"
+CHANGES = "src/changes.yaml"
+CHANGES_PAGE = "build/changes.md"
 BOOK_PDF = "build/machine-learning.pdf"
+BOOK_EPUB = "build/machine-learning.epub"
 
 
 def source(name: str) -> str:
@@ -51,9 +56,23 @@ def solutions(name: str) -> str:
     return f"{CACHE}/chapters/{name}.solutions.typ"
 
 
+def chapter_markdown(name: str) -> str:
+    """The topic as pandoc's markdown, from which the PDFs and the EPUB are made."""
+    return f"{CACHE}/chapters/{name}.md"
+
+
 def costs(name: str) -> str:
     """Seconds and memory of the last execution on this machine; not committed."""
     return f"{CACHE}/costs/{name}.json"
+
+
+def colab(repository: str, name: str) -> str:
+    """Where Colab opens the topic's notebook; nowhere unless the address is on GitHub."""
+    host = "https://github.com/"
+    if not repository.startswith(host):
+        return ""
+    place = repository.removeprefix(host).removesuffix(".git")
+    return f"https://colab.research.google.com/github/{place}/blob/main/{notebook(name)}"
 
 
 def relative(target: str, start: str) -> str:

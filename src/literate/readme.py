@@ -15,6 +15,8 @@ from literate.problem import Problem, raise_all
 from literate.topic import NOTEBOOKS
 
 NAME = "README.md"
+# What a reader should know to read a notebook's code, by package.
+FRAMEWORKS = {"numpy": "NumPy", "torch": "PyTorch"}
 BEGIN = "<!-- BEGIN {name} (generated from src/; do not edit, run doit) {seal} -->"
 END = "<!-- END {name} -->"
 BLOCK = re.compile(
@@ -67,12 +69,14 @@ def documents(book: Book) -> Iterator[str]:
             entry = book.entries[name]
             title = f"{entry.title} *(planned)*" if entry.planned else _link(entry)
             summary = entry.summary.replace("|", "\\|")
-            yield f"| {title} | {summary} | {_own_notebook(entry)} |"
+            yield f"| {title} | {summary} | {_own_notebook(entry, book)} |"
         yield ""
 
 
-def _own_notebook(entry: Entry) -> str:
-    return "" if entry.planned else f"[notebook]({paths.notebook(entry.name)})"
+def _own_notebook(entry: Entry, book: Book) -> str:
+    if entry.planned:
+        return ""
+    return f"[notebook]({paths.notebook(entry.name)}){book.in_colab(entry.name, before=', ')}"
 
 
 def notebooks(book: Book) -> Iterator[str]:
@@ -86,10 +90,11 @@ def notebooks(book: Book) -> Iterator[str]:
             title = f"`{stem}` *(planned)*"
             if not entry.planned:
                 title = f"[`{stem}`]({paths.notebook(name)})"
+                title += book.in_colab(name, before=", ")
             paired = [e for e in book.entries.values() if stem in e.notebooks]
             pairs = ", ".join(_link(e) for e in paired)
-            packages = ", ".join(f"`{package}`" for package in entry.packages)
-            yield f"| {title} | {entry.summary} | {packages} | {pairs} |"
+            used = ", ".join(FRAMEWORKS[p] for p in entry.packages if p in FRAMEWORKS)
+            yield f"| {title} | {entry.summary} | {used} | {pairs} |"
 
 
 def graph(book: Book) -> Iterator[str]:
@@ -103,9 +108,32 @@ def graph(book: Book) -> Iterator[str]:
         for name in part.topics:
             yield f'    {_node(name)}["{book.entries[name].title}"]'
         yield "  end"
-    for start, end in edges(book):
+    for start, end in direct(edges(book)):
         yield f"  {_node(start)} --> {_node(end)}"
     yield "```"
+
+
+def direct(arrows: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """`arrows` without those that a longer way says too: the graph stays readable."""
+    after: dict[str, list[str]] = {}
+    for start, end in arrows:
+        after.setdefault(start, []).append(end)
+
+    def reached(start: str) -> set[str]:
+        found: set[str] = set()
+        waiting = list(after.get(start, ()))
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting += after.get(name, ())
+        return found
+
+    return [
+        (start, end)
+        for start, end in arrows
+        if not any(end in reached(other) for other in after[start] if other != end)
+    ]
 
 
 def edges(book: Book) -> list[tuple[str, str]]:
@@ -125,8 +153,6 @@ def _node(name: str) -> str:
 
 def reading(book: Book) -> Iterator[str]:
     """The reading paths, every step linked."""
-    yield "| path | for whom | steps |"
-    yield "|---|---|---|"
     for way in book.catalogue.reading_paths:
         steps = " → ".join(_link(book.entries[name]) for name in way.steps)
-        yield f"| **{way.name}** | {way.summary} | {steps} |"
+        yield f"- **{way.name}**: {way.summary}<br>{steps}"

@@ -58,6 +58,11 @@ def keys(bibliography: str, path: str = paths.REFERENCES) -> dict[str, int]:
     return found
 
 
+def capitals_kept(bibliography: str) -> str:
+    """BibTeX whose titles citeproc leaves as they are written."""
+    return TITLE.sub(r"\1{{\2}}", bibliography)
+
+
 def format_references(bibliography: Path) -> dict[str, Reference]:
     """All entries as the documents cite and list them, by key, sorted by author."""
     from literate.pandoc import run_pandoc  # only this function needs pandoc
@@ -71,7 +76,7 @@ def format_references(bibliography: Path) -> dict[str, Reference]:
     arguments = ["-f", "markdown", "-t", "gfm", "--wrap=none", "--citeproc"]
     with tempfile.TemporaryDirectory(prefix="literate-") as folder:
         kept = Path(folder) / "references.bib"
-        kept.write_text(TITLE.sub(r"\1{{\2}}", source), encoding="utf-8")
+        kept.write_text(capitals_kept(source), encoding="utf-8")
         style = [f"--csl={CSL}", f"--bibliography={kept}"]
         output, _ = run_pandoc([*arguments, *style], text)
     output = SPAN.sub("", output)

@@ -42,7 +42,7 @@ def builder_digest() -> str:
     return digest(*(part for file in files for part in (file.name, file.read_bytes())))
 
 
-FORMING = {".py", ".typ", ".lua", ".mplstyle"}
+FORMING = {".css", ".csl", ".lua", ".mplstyle", ".py", ".tmTheme", ".typ"}
 UNCAPTURED = {"capture": False}  # doit would swap sys.stdout under the other threads
 
 
@@ -118,9 +118,7 @@ class Tasks:
 
     def task__references(self) -> Task:
         """set every citation once, with pandoc"""
-        found = (self.root / paths.REFERENCES).is_file()
-        files = [paths.REFERENCES] if found else []
-        return {**self.action(self.builder.references), "file_dep": files}
+        return {**self.action(self.builder.references), "file_dep": self._bib()}
 
     def task__index(self) -> Task:
         """what topics need to know of each other"""
@@ -167,9 +165,15 @@ class Tasks:
 
     def task_markdown(self) -> Iterator[Task]:
         """write the documents for GitHub"""
-        if (self.root / paths.NOTATION).is_file():
+        if notation := self._if_there(paths.NOTATION):
             task = self.action(self.builder.notation)
-            yield {"name": "notation", **task, "file_dep": [paths.NOTATION]}
+            yield {"name": "notation", **task, "file_dep": notation}
+        if terms := self._if_there(paths.INDEX_OF_TERMS):
+            task = self.action(self.builder.terms_page)
+            yield {"name": "index", **task, "file_dep": [INDEX, *terms], **BOOK_FIRST}
+        if changes := self._if_there(paths.CHANGES):
+            task = self.action(self.builder.changes_page)
+            yield {"name": "changes", **task, "file_dep": [INDEX, *changes], **BOOK_FIRST}
         yield from self.topics(self.builder.markdown, file_dep=_stored, task_dep=_executed)
 
     def task_tests(self) -> Iterator[Task]:
@@ -190,18 +194,29 @@ class Tasks:
             task_dep=lambda name: [f"_chapter:{name}"],
         )
 
-    def task_book(self) -> Task:
-        """set the whole book as one PDF"""
-        chapters = [f(name) for name in self.written for f in (paths.chapter, paths.solutions)]
-        notation = [paths.NOTATION] if (self.root / paths.NOTATION).is_file() else []
-        return {
-            **self.action(self.builder.book_pdf),
-            "file_dep": [INDEX, paths.CATALOGUE, *notation, *self._bib(), *chapters],
-            "task_dep": ["_index", "_references", "_chapter"],
+    def task_book(self) -> Iterator[Task]:
+        """the whole book as one PDF, and as an EPUB"""
+        pages = self._if_there(paths.NOTATION, paths.INDEX_OF_TERMS)
+        common = [INDEX, paths.CATALOGUE, *pages, *self._bib()]
+        forms = {
+            "pdf": ("whole:write_pdf", (paths.chapter, paths.solutions)),
+            "epub": ("whole:write_epub", (paths.chapter_markdown,)),
         }
+        for form, (place, files) in forms.items():
+            chapters = [file(name) for name in self.written for file in files]
+            yield {
+                "name": form,
+                **self.action(functools.partial(_call, place, self.builder)),
+                "file_dep": [*common, *chapters],
+                "task_dep": ["_index", "_references", "_chapter"],
+            }
 
     def _bib(self) -> list[str]:
-        return [paths.REFERENCES] if (self.root / paths.REFERENCES).is_file() else []
+        return self._if_there(paths.REFERENCES)
+
+    def _if_there(self, *names: str) -> list[str]:
+        """The optional files among `names` that this book has."""
+        return [name for name in names if (self.root / name).is_file()]
 
     # Commands that look rather than write
 
@@ -244,16 +259,11 @@ class Tasks:
         return self.command("bench:bench")
 
     def command(self, place: str, *arguments: str, **named: Any) -> Task:
-        """A task that always runs `module:function` and prints what it says.
-
-        The module is imported when it runs: most builds need none of them.
-        """
+        """A task that always runs `module:function` and prints what it says."""
 
         def run(**given: Any) -> Any:
-            module, _, function = place.partition(":")
-            method = getattr(importlib.import_module(f"literate.{module}"), function)
             try:
-                text = method(self.builder, *arguments, **given)
+                text = _call(place, self.builder, *arguments, **given)
             except Trouble as trouble:
                 return TaskFailed(str(trouble), report=True)
             if text:
@@ -262,6 +272,12 @@ class Tasks:
 
         action: Any = (_taking(run), [], {}) if named else run
         return {"actions": [action], "io": UNCAPTURED, "task_dep": ["_index", "_references"]}
+
+
+def _call(place: str, *arguments: Any, **named: Any) -> Any:
+    """Call `module:function`, whose module is imported only now: most builds need none."""
+    module, _, function = place.partition(":")
+    return getattr(importlib.import_module(f"literate.{module}"), function)(*arguments, **named)
 
 
 def _taking(run: Callable[..., Any]) -> Callable[..., Any]:

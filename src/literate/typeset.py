@@ -11,7 +11,7 @@ from literate import formula, paths, references
 from literate.formula import quote
 from literate.pandoc import PandocError, run_pandoc
 from literate.problem import Problem, Trouble, raise_all
-from literate.typstrun import HERE, compile_pdf
+from literate.typstrun import HERE, compile_pdf, slim
 
 IMPORT = '#import "@local/literate:1.0.0": *\n'
 # What the chapters use, and GitHub understands in the same way.
@@ -134,8 +134,13 @@ def topic_pdf(
     return compile_pdf(source, root, paths.source(chapter.name), _sources((chapter,)))
 
 
-def book_pdf(book: Book, *, root: Path, bibliography: str, keywords: str = "") -> bytes:
-    """All topics, by part, with contents, solutions and one bibliography."""
+def book_pdf(
+    book: Book, *, root: Path, bibliography: str, index: str = "", keywords: str = ""
+) -> bytes:
+    """All topics, by part, with contents, solutions, one bibliography and the index of terms.
+
+    `index` is typst that calls the template.
+    """
     chapters = (*book.front, *book.chapters)
     cited = check_citations(chapters, root, bibliography)
     metadata = _metadata(book.title, book.author, keywords)
@@ -147,9 +152,10 @@ def book_pdf(book: Book, *, root: Path, bibliography: str, keywords: str = "") -
             *_parts(book),
             *_book_solutions(book, root),
             f"#plain-chapter(bibliography({_bibliography(bibliography)}))\n" if cited else "",
+            index,
         ]
     )
-    return compile_pdf(source, root, paths.BOOK_PDF, _sources(chapters))
+    return slim(compile_pdf(source, root, paths.BOOK_PDF, _sources(chapters)))
 
 
 def formula_sheet(formulas: list[tuple[str, str]]) -> bytes:

@@ -224,10 +224,10 @@ def _prose(cell: Cell, topic: Topic, book: Book, labels: dict[str, int]) -> Iter
                 yield from trouble.problems
                 continue
             if isinstance(target, TopicLink):
-                yield from link_problems(target, book, topic, line)
+                yield from link_problems(target, book, topic.path, line)
             elif target.target.startswith("#"):
                 link = TopicLink(topic.name, target.target[1:])
-                yield from link_problems(link, book, topic, line)
+                yield from link_problems(link, book, topic.path, line)
         elif isinstance(segment, prose.Cite):
             for cited in segment.keys:
                 if cited.key not in book.references:

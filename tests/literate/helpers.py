@@ -120,6 +120,18 @@ def test_quadruple():
 BIBLIOGRAPHY = """\
 @book{ada1843notes, author = {Lovelace, Ada}, title = {Notes}, year = {1843}}
 """
+INDEX = """\
+doubling: basics/first#doubling
+four times (quadrupling): basics/second#quadrupling
+times two: {see: doubling}
+"""
+CHANGES = """\
+2026-01-01:
+  - {added: book, what: The first two topics.}
+2026-02-01:
+  - {changed: basics/second, what: A shorter proof.}
+  - {corrected: basics/first, what: Twice three is six.}
+"""
 README = """\
 # A small book
 
@@ -140,6 +152,8 @@ class SmallBook:
         self.write("dodo.py", (REPOSITORY / "dodo.py").read_text())
         self.write("src/catalogue.yaml", CATALOGUE)
         self.write("src/references.bib", BIBLIOGRAPHY)
+        self.write("src/index.yaml", INDEX)
+        self.write("src/changes.yaml", CHANGES)
         self.write("README.md", README)
         for name, text in {"first": FIRST, "second": SECOND, **topics}.items():
             self.write(f"src/topics/basics/{name}.py", text)

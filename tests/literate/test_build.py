@@ -23,6 +23,9 @@ FORMS = [
     "build/basics/first.md",
     "build/basics/first_files/fig-line.svg",
     "build/basics/second.md",
+    "build/changes.md",
+    "build/index.md",
+    "build/machine-learning.epub",
     "build/machine-learning.pdf",
     "build/pdf/basics/first.pdf",
     "build/pdf/basics/second.pdf",
@@ -81,10 +84,15 @@ def test_building_twice_changes_nothing(book: SmallBook) -> None:
     assert book.outputs() == first
 
 
-def test_pdfs_are_the_same_when_built_anew(book: SmallBook, built: dict[str, bytes]) -> None:
-    book.doit()
-    assert {n: d for n, d in book.outputs().items() if n.endswith(".pdf")} == {
-        n: d for n, d in built.items() if n.endswith(".pdf")
+@pytest.mark.parametrize("suffix", [".pdf", ".epub"])
+def test_books_are_the_same_when_built_anew(
+    book: SmallBook, built: dict[str, bytes], suffix: str
+) -> None:
+    for file in sorted((book.root / "build").rglob(f"*{suffix}")):
+        file.unlink()
+    assert book.doit().returncode == 0
+    assert {n: d for n, d in book.outputs().items() if n.endswith(suffix)} == {
+        n: d for n, d in built.items() if n.endswith(suffix)
     }
 
 

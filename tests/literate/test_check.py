@@ -55,6 +55,26 @@ DEFECTS = [
         "title: A small book\nstandards: {documents: {linked_by: 1}}",
         f"{SECOND}: linked by 0 other topics, fewer than 1",
     ),
+    (
+        "src/catalogue.yaml",
+        "[first, second]",
+        "[second, first]",
+        "machine-learning.epub: not what",
+    ),
+    ("build/index.md", "# Index", "# Indices", "build/index.md:1: the generated file was"),
+    ("src/index.yaml", "first#doubling", "first#halving", "src/index.yaml:1: basics/first has no"),
+    ("src/index.yaml", "doubling: b", "halving: b", "src/index.yaml:3: 'times two' sends on to"),
+    ("src/index.yaml", "times two", "times 2", "build/index.md:"),
+    (
+        "src/index.yaml",
+        "doubling: b",
+        "squaring: basics/second#quadrupling\ndoubling: b",
+        "src/index.yaml:1: basics/second#quadrupling does not speak of 'squaring'",
+    ),
+    ("build/changes.md", "# Changes", "# News", "build/changes.md:1: the generated file was"),
+    ("src/changes.yaml", "shorter", "longer", "build/changes.md:"),
+    ("src/changes.yaml", "basics/first", "basics/frist", "src/changes.yaml:3: an entry of 2026-02"),
+    ("src/changes.yaml", "{added: ", "{fixed: ", "src/changes.yaml:1: an entry of 2026-01-01 is"),
     ("src/references.bib", "Notes}", "Remarks}", "build/basics/first.md:"),
 ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from literate import execute, kernels, source
+from literate import execute, kernels, notebook, source
 from literate.limits import GIGABYTE, Limits
 from literate.problem import Trouble
 
@@ -185,3 +185,25 @@ def test_no_kernel_is_left_behind(warm: kernels.WarmParent) -> None:
     stored = run("# %%\nimport os\n\nprint(os.getpid())\n", warm).stored
     pid = re.findall(r"\d+", stored.outputs[0][0]["text"])[0]
     assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("return x / 2", "test_halve: correct\n"),
+        ("raise NotImplementedError", "test_halve: not yet\n"),
+        ("return x", "test_halve: wrong, AssertionError at\n    assert halve(3) == 1.5\n"),
+        ("return 1 / 0", "test_halve: wrong, ZeroDivisionError: division by zero at\n"),
+    ],
+)
+def test_the_checker_says_how_far_an_answer_is(
+    answer: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = f"def halve(x):\n    {answer}\n\n\ndef test_halve():\n    assert halve(3) == 1.5\n"
+    file = tmp_path / "cell.py"
+    file.write_text(code)
+    names: dict[str, object] = {}
+    exec(compile(notebook.CHECKER + "\n", "checker", "exec"), names)
+    exec(compile(code, str(file), "exec"), names)
+    exec("check_answer(test_halve)", names)
+    assert capsys.readouterr().out.startswith(said)

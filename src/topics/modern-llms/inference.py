@@ -27,7 +27,7 @@
 #
 # ### The plain loop repeats itself
 #
-# The `generate` of [GPT](../transformers/gpt.py) runs the whole text through the network for every token it adds, and throws away all rows of the result but the last.
+# The `generate` of [GPT](../transformers/gpt.py#in-code) runs the whole text through the network for every token it adds, and throws away all rows of the result but the last.
 
 # %%
 from dataclasses import dataclass
@@ -281,7 +281,7 @@ ax.legend(loc="lower right")
 # %% [markdown]
 # **What the code shows:** one text uses `{python} f"{intensity[1] / ridge:.1%}"` of the arithmetic that the chip could do.
 # Prefill offers thousands of rows for each read and is limited by arithmetic; decode, by memory.
-# [Batching](../training/batching.py) is nearly free in decode until $B$ nears `{python} f"{ridge:.0f}"` (@fig-roofline), except for the cache, which belongs to each text alone: long texts are slow *and* do not fit.
+# Batching is nearly free in decode until $B$ nears `{python} f"{ridge:.0f}"` (@fig-roofline), except for the cache, which belongs to each text alone: long texts are slow *and* do not fit.
 # All times here are bounds; real systems reach a part of them.
 #
 # If you stop here, you have the picture: *keep keys and values; read the weights once for many texts; the rest of this topic saves bytes or shares reads*.
@@ -421,16 +421,18 @@ def test_roofline():
 #
 # ### Attention has an intensity of its own
 #
-# [Multi-head attention](../transformers/multi-head-attention.py#fewer-keys-mqa-and-gqa) counted the numbers that MHA, GQA and MLA store.
+# [Multi-head attention](../transformers/multi-head-attention.py#fewer-keys-mqa-and-gqa) counted the numbers that are stored by plain heads (MHA), by grouped queries (GQA) and by *multi-head latent attention* (MLA).
+# MLA keeps for each token a latent vector of $d_c$ numbers, from which the keys and values of all heads are computed, and one rotated key of $d_r$ numbers for all heads; *absorbed* means that the matrices which would unfold the latent are multiplied into those of the queries and outputs [@deepseek2024v2].
 # What does reading them allow?
 # With $H$ query and $G$ key heads a cached token costs $4 H d_k$ operations a layer (two products, for the score and for the sum of values) and $4 G d_k$ bytes (a key and a value, two bytes a number).
-# In MLA with absorbed projections all $H$ queries meet the same $d_c + d_r$ numbers for the score, and the same $d_c$ again for the sum.
+# In absorbed MLA all $H$ queries meet the same $d_c + d_r$ numbers for the score, and the same $d_c$ again for the sum.
 # So
 #
 # $$
-# \frac{a}{c} = \frac{H}{G} \quad \text{(MHA, GQA)},
-# \quad
-# \frac{a}{c} = \frac{2H (2 d_c + d_r)}{2 (d_c + d_r)} \quad \text{(MLA, absorbed)}
+# \begin{aligned}
+# \frac{a}{c} &= \frac{H}{G} \quad \text{(MHA, GQA)}, \\
+# \frac{a}{c} &= \frac{2H (2 d_c + d_r)}{2 (d_c + d_r)} \quad \text{(MLA, absorbed)}
+# \end{aligned}
 # $$
 #
 # **What this means:** a larger batch does not help here, because each text has its own keys; heads that share keys do.
@@ -787,9 +789,10 @@ def test_batching_experiment():
 # Keep the guesses that pass a test, from the left [@leviathan2023fast; @chen2023accelerating]:
 #
 # $$
-# P(\text{keep } x) = \min\left(1, \frac{p(x)}{q(x)}\right),
-# \quad
-# \text{else draw from } r(x) = \frac{\max(0, p(x) - q(x))}{\sum_y \max(0, p(y) - q(y))}
+# \begin{aligned}
+# P(\text{keep } x) &= \min\left(1, \frac{p(x)}{q(x)}\right), \\
+# \text{else draw from } r(x) &= \frac{\max(0, p(x) - q(x))}{\sum_y \max(0, p(y) - q(y))}
+# \end{aligned}
 # $$
 #
 # After the first rejection the round ends; if all $\gamma$ pass, the target's last row gives one more token for nothing.
@@ -797,11 +800,24 @@ def test_batching_experiment():
 # *The text is distributed as if the target had written alone.*
 # Look at one place, with the text before it given.
 # Token $x$ is guessed and kept with probability $q(x) \min(1, p(x)/q(x)) = \min(p(x), q(x))$.
-# Summed over $x$ this is $\alpha$, the *acceptance rate*, so a rejection has probability $1 - \alpha$; and $\sum_y \max(0, p(y) - q(y)) = \sum_y (p(y) - \min(p(y), q(y))) = 1 - \alpha$ too.
+# Summed over $x$ this is $\alpha$, the *acceptance rate*, so a rejection has probability $1 - \alpha$.
+# The denominator of $r$ is the same number:
+#
+# $$
+# \begin{aligned}
+# \sum_y \max(0, p(y) - q(y)) &= \sum_y (p(y) - \min(p(y), q(y))) \\
+# &= 1 - \alpha
+# \end{aligned}
+# $$
+#
 # Together
 #
 # $$
-# P(x) = \min(p(x), q(x)) + (1 - \alpha) \, \frac{p(x) - \min(p(x), q(x))}{1 - \alpha} = p(x)
+# \begin{aligned}
+# P(x) &= \min(p(x), q(x)) \\
+# &\quad + (1 - \alpha) \, \frac{p(x) - \min(p(x), q(x))}{1 - \alpha} \\
+# &= p(x)
+# \end{aligned}
 # $$
 #
 # Whatever text now stands there, the next place is decided by the same rule, so the argument repeats.
@@ -815,9 +831,11 @@ def test_batching_experiment():
 # If each guess passes independently with probability $\alpha$, a round yields an $(i+1)$-st token exactly when the first $i$ guesses pass, with probability $\alpha^i$:
 #
 # $$
-# \mathbb{E}[\text{tokens per round}] = 1 + \alpha + \dots + \alpha^\gamma = \frac{1 - \alpha^{\gamma + 1}}{1 - \alpha},
-# \quad
-# \text{speed-up} = \frac{1 - \alpha^{\gamma + 1}}{(1 - \alpha)(\gamma \kappa + 1)}
+# \begin{aligned}
+# \mathbb{E}[\text{tokens per round}] &= 1 + \alpha + \dots + \alpha^\gamma \\
+# &= \frac{1 - \alpha^{\gamma + 1}}{1 - \alpha}, \\
+# \text{speed-up} &= \frac{1 - \alpha^{\gamma + 1}}{(1 - \alpha)(\gamma \kappa + 1)}
+# \end{aligned}
 # $$
 #
 # with $\kappa$ the time of a draft step in target steps.
@@ -1059,13 +1077,14 @@ def test_expected_tokens():
 # [Batching](../training/batching.py#fewer-bits) had floating formats and [NF4](efficient-adaptation.py#four-bits-for-what-is-frozen) chosen levels; integers have evenly spaced ones:
 #
 # $$
-# Z = \text{clip}\left( \text{round}\left( \frac{W}{s} \right), -Q, Q \right),
-# \quad
-# \hat{W} = s Z,
+# \begin{aligned}
+# Z &= \text{clip}\left( \text{round}\left( \frac{W}{s} \right), -Q, Q \right), \\
+# \hat{W} &= s Z,
 # \quad
 # s = \frac{\max \lvert W \rvert}{Q},
 # \quad
 # Q = 2^{b-1} - 1
+# \end{aligned}
 # $$
 #
 # **What this means:** the largest number decides the step for all that share $s$, and rounding errs by up to $s/2$.
@@ -1474,6 +1493,7 @@ for size in (1, 10, 100):
 # > - **Weights of a mixture of experts.** The arithmetic counts those that one token uses, the bytes those that the whole batch touches.
 # > - **W4A16, W8A8.** Bits of weights, then of activations. The first saves bytes, the second arithmetic too.
 # > - **p and q.** In the box $p$ counts bytes; in speculation, here and in @leviathan2023fast the target is $p$ and the draft $q$; in @chen2023accelerating it is the other way round.
+# > - **Greek letters.** Here $\pi$ and $\beta$ are speeds of the hardware, $\alpha$ is an acceptance rate and $\gamma$ a number of guesses; in [RLHF](rlhf.py) $\pi$ is a policy, $\beta$ the price of moving and $\gamma$ a discount, and in [LoRA](efficient-adaptation.py) $\alpha$ is a scale.
 # > - **Which tokens per second?** Per user it is $1/\text{TPOT}$, per machine $B$ times that; a larger batch raises the second and lowers the first.
 
 # %% [markdown]

@@ -10,7 +10,12 @@
 # # Instruction tuning
 #
 # $$
-# \boxed{L(\theta) = - \frac{\sum_{t} m_t \log p_\theta(x_t \mid x_{\lt t})}{\sum_{t} m_t}, \quad m_t = \begin{cases} 1 & x_t \text{ was written by the assistant} \\ 0 & \text{otherwise} \end{cases}}
+# \boxed{
+# \begin{aligned}
+# L(\theta) &= - \frac{\sum_{t} m_t \log p_\theta(x_t \mid x_{\lt t})}{\sum_{t} m_t}, \\
+# m_t &= \begin{cases} 1 & x_t \text{ was written by the assistant} \\ 0 & \text{otherwise} \end{cases}
+# \end{aligned}
+# }
 # $$
 #
 # $x_1, x_2, \dots$ are the tokens of a conversation, written out as one text with marks for who speaks; $x_{\lt t}$ are all tokens before $x_t$.
@@ -23,7 +28,8 @@
 #
 # ### It knows, and does not say
 #
-# A *base model* has learnt to [continue text](pretraining.py).
+# [Fine-tuning](fine-tuning.py) adapts a model to one task; here the task is to answer, whatever is asked.
+# A *base model* has learnt to [continue text](pretraining.py#what-a-base-model-is).
 # Here is a small one: a transformer of one layer and width 64, trained on sentences about 64 countries, such as "the capital of Peru is Lima ." and "Peru lies in America .", each fact in several wordings.
 # One token is one word.
 # Then we ask it a question in the form of a chat.
@@ -526,21 +532,21 @@ print([chatml(messages)[a:b] for a, b in assistant_spans(messages)])
 #
 # - **Special tokens are single tokens** that no user should be able to write. One who types `<|im_end|>` must get ordinary characters (Failure 1).
 # - **One space or line break** more or less is another token sequence, which the model has never seen. Use the stored template and no copy of your own: it may do more than it seems to, as Qwen2.5's, which writes a system message if you give none.
-# - **Several turns** need one forward pass: the mask covers all of the assistant's turns, and causal attention sees to it that each is predicted from what came before it.
+# - **Several turns** need one forward pass: the mask covers all of the assistant's turns, and [causal](../transformers/self-attention.py#causal-all-positions-at-once) attention sees to it that each is predicted from what came before it.
 #
 # ### Several turns
 #
 # A conversation of five turns is one row with five answers that count.
 # Splitting it into five rows, each with one more turn and only the last answer counted, trains the same predictions and reads the first turns five times.
-# You split if the text before an answer is not the same at every turn, for example because the template leaves out the reasoning of earlier turns.
+# You split if the text before an answer is not the same at every turn, for example because the template leaves out the reasoning of earlier turns (models that reason write it before the answer, between marks such as `<think>` and `</think>`).
 # And you set the mask of an assistant's turn to zero if you want it read and not imitated: a wrong answer that the next turn corrects, or a reply that a user made up.
 #
 # The model itself remembers nothing.
-# At each turn your program sends the whole list of messages again; a [cache of keys and values](inference.py) saves the work for the part that has not changed.
+# At each turn your program sends the whole list of messages again; a [cache of keys and values](inference.py#a-cache-in-pages) saves the work for the part that has not changed.
 #
 # ### Packing
 #
-# Conversations are short and of all lengths, so several are [packed](../training/batching.py) into one row, with attention inside each conversation only and positions that start at zero again.
+# Conversations are short and of all lengths, so several are [packed](../training/batching.py#padding-and-packing) into one row, with attention inside each conversation only and positions that start at zero again.
 # `TinyLM` takes the text's number for each token and does both.
 
 # %%
@@ -572,8 +578,8 @@ ax.set(xlabel="token looked at", ylabel="token that looks", ylim=(len(row) + 1.4
 # %% [markdown]
 # **What the code shows:** packed and apart agree, and each conversation is an island (@fig-packed).
 # (The mask also hides each first token, `<|user|>`, which the last text would otherwise have to predict.)
-# Averaged over tokens, as in the box, a long answer weighs more than a short one; averaged per conversation it does not, and [both are in use](../training/loss-functions.py).
-# If a batch is [spread over several backward passes](../training/batching.py), divide by the counted tokens of the *whole* batch, because parts have different numbers of them.
+# Averaged over tokens, as in the box, a long answer weighs more than a short one; averaged per conversation it does not, and [both are in use](../training/loss-functions.py#failure-mode-1-the-mean-of-means).
+# If a batch is [spread over several backward passes](../training/batching.py#a-large-batch-on-a-small-machine), divide by the counted tokens of the *whole* batch, because parts have different numbers of them.
 #
 # ### Tools
 #
@@ -755,6 +761,7 @@ def test_format_first_then_knowledge():
 # ### Failure 1: the user speaks for the system
 #
 # Render the string first and tokenise it whole, and a user can write marks.
+# (`letter_tokenizer`, defined in the notebook, returns a Hugging Face tokenizer with one token a character and the two marks of ChatML.)
 
 # %%
 def roles_seen(ids: list[int], tokenizer) -> list[str]:
@@ -803,7 +810,7 @@ for name, model in (("end learnt", good), ("end masked", endless)):
 # %% [markdown]
 # **Symptom:** answers that go on and on.
 # **Cause:** no training step ever asked for the end mark, so nothing made it likely.
-# **Fix:** a padding token of its own, or a mask [by position and not by number](../training/loss-functions.py); assert that the mask covers every end mark of the assistant. At inference, check that the program stops at the same mark that was trained.
+# **Fix:** a padding token of its own, or a mask [by position and not by number](../training/loss-functions.py#failure-mode-2-padding-that-counts); assert that the mask covers every end mark of the assistant. At inference, check that the program stops at the same mark that was trained.
 #
 # ### Failure 3: a prompt of another form
 #

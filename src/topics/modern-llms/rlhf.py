@@ -11,18 +11,19 @@
 #
 # $$
 # \boxed{
-# \max_\theta \, \mathbb{E}_{y \sim \pi_\theta}\left[r(y)\right] - \beta \, \text{KL}(\pi_\theta \,\Vert\, \pi_\text{ref}),
-# \quad
-# \pi^\ast(y) = \frac{1}{Z} \, \pi_\text{ref}(y) \, e^{r(y)/\beta}
+# \begin{aligned}
+# &\max_\theta \, \mathbb{E}_{y \sim \pi_\theta}\left[r(y)\right] - \beta \, \text{KL}(\pi_\theta \,\Vert\, \pi_\text{ref}), \\
+# &\pi^\ast(y) = \frac{1}{Z} \, \pi_\text{ref}(y) \, e^{r(y)/\beta}
+# \end{aligned}
 # }
 # $$
 #
 # The *policy* $\pi_\theta$ is a language model with parameters $\theta$, and $y$ an answer it writes; everything is conditional on a prompt $x$, left out where it does not matter.
 # The *reward* $r(y)$ is one number: how good the answer is.
-# The *reference* $\pi_\text{ref}$ is the model before this training, KL measures how far the policy has moved from it, and $\beta \gt 0$ is the price of moving.
+# The *reference* $\pi_\text{ref}$ is the model before this training (as a rule the one that [instruction tuning](instruction-tuning.py) left), [KL](../math-foundations/information-theory.py#which-way-round) measures how far the policy has moved from it, and $\beta \gt 0$ is the price of moving.
 # $\pi^\ast$ is the best policy of all, and $Z$ makes it sum to one.
 #
-# Next-token training imitates; this objective lets a model become better than its examples, and in 2026 it is how assistants are made helpful and how models are taught to reason [@ouyang2022training; @deepseek2025r1].
+# Next-token training imitates; this objective, called RLHF when people judge the answers, lets a model become better than its examples, and in 2026 it is how assistants are made helpful and how models are taught to reason [@ouyang2022training; @deepseek2025r1].
 
 # %% [markdown]
 # ## 1. Core concept: score, do not copy
@@ -32,7 +33,7 @@
 # Take the smallest language with a rule: strings of ten brackets, correct when every bracket closes.
 # There are 1,024 strings, so we can compute *exact* probabilities where others must sample.
 # The corpus is written by a careless author, who flips each bracket of a correct string with probability 0.1.
-# A [recurrent network](../architectures/lstms.py) (a GRU) learns it by cross-entropy, as in [pretraining](pretraining.py), and writes as a [GPT](../transformers/gpt.py) does: score, draw, append.
+# A recurrent network (a [GRU](../architectures/lstms.py#a-small-sibling-the-gru)) learns it by cross-entropy, as in [pretraining](pretraining.py), and writes as a [GPT](../transformers/gpt.py) does: score, draw, append.
 
 # %%
 import copy
@@ -134,9 +135,10 @@ print(f"correct in the corpus {correct(text).mean():.1%}, "
 # The Bradley–Terry model [@bradley1952rank] turns comparisons into scores: with $\sigma(z) = 1/(1 + e^{-z})$,
 #
 # $$
-# P(y_w \succ y_l) = \sigma\left(r(y_w) - r(y_l)\right),
-# \quad
-# L(r) = -\frac{1}{N} \sum_{i=1}^{N} \log \sigma\left(r(y_w^{(i)}) - r(y_l^{(i)})\right)
+# \begin{aligned}
+# P(y_w \succ y_l) &= \sigma\left(r(y_w) - r(y_l)\right), \\
+# L(r) &= -\frac{1}{N} \sum_{i=1}^{N} \log \sigma\left(r(y_w^{(i)}) - r(y_l^{(i)})\right)
+# \end{aligned}
 # $$
 #
 # **What this means:** $y_w$ won and $y_l$ lost.
@@ -186,7 +188,7 @@ print("beta 0.5:", loose.round(4))
 
 # %% [markdown]
 # Now the same for the strings, with reward 1 for a correct one.
-# The *effective number* of strings is $e^{H}$, with $H$ the [entropy](../math-foundations/information-theory.py): the number of equally likely strings with the same entropy.
+# The *effective number* of strings is $e^{H}$, with $H$ the [entropy](../math-foundations/information-theory.py#surprisal-and-entropy): the number of equally likely strings with the same entropy.
 
 # %%
 #| label: fig-leash
@@ -286,17 +288,19 @@ def test_best_policy_beats_all_others():
 # Both terms are means under $\pi$. Write $r = \beta \log e^{r/\beta}$, and they fit into one logarithm:
 #
 # $$
-# \mathbb{E}_\pi[r] - \beta \, \text{KL}(\pi \,\Vert\, \pi_\text{ref})
-# = -\beta \, \mathbb{E}_\pi\left[\log \frac{\pi(y)}{\pi_\text{ref}(y) e^{r(y)/\beta}}\right]
-# = \beta \log Z - \beta \, \text{KL}(\pi \,\Vert\, \pi^\ast)
+# \begin{aligned}
+# &\mathbb{E}_\pi[r] - \beta \, \text{KL}(\pi \,\Vert\, \pi_\text{ref}) \\
+# &\quad = -\beta \, \mathbb{E}_\pi\left[\log \frac{\pi(y)}{\pi_\text{ref}(y) e^{r(y)/\beta}}\right] \\
+# &\quad = \beta \log Z - \beta \, \text{KL}(\pi \,\Vert\, \pi^\ast)
+# \end{aligned}
 # $$
 #
 # **What this means:** with $Z = \sum_y \pi_\text{ref}(y) e^{r(y)/\beta}$ the fraction is $\pi / (\pi^\ast Z)$.
-# A [divergence](../math-foundations/information-theory.py) is never negative and zero only for equal distributions, so $\pi^\ast$ is the one best policy.
+# A [divergence](../math-foundations/information-theory.py#codes) is never negative and zero only for equal distributions, so $\pi^\ast$ is the one best policy.
 #
 # ### A reward model is a logistic regression
 #
-# If $r(y) = \phi(y) \cdot w$ with features $\phi(y) \in \mathbb{R}^d$, the loss $L$ is that of a [logistic regression](../math-foundations/probability.py) on *differences* of features, without an intercept.
+# If $r(y) = \phi(y) \cdot w$ with features $\phi(y) \in \mathbb{R}^d$, the loss $L$ is that of a [logistic regression](../math-foundations/optimization.py#convexity) on *differences* of features, without an intercept.
 # It is convex, and Newton's method needs a few steps.
 
 
@@ -336,12 +340,14 @@ def test_fit_rewards_is_logistic_regression():
 # ### The policy gradient
 #
 # The expectation depends on $\theta$ through what is sampled, and drawing a token has no derivative.
-# Use $\nabla \pi = \pi \nabla \log \pi$ [@williams1992simple]:
+# [As in calculus](../math-foundations/calculus.py#integrals-as-far-as-expectation-needs-them), use $\nabla \pi = \pi \nabla \log \pi$ [@williams1992simple]:
 #
 # $$
+# \begin{aligned}
 # \nabla_\theta \, \mathbb{E}_{y \sim \pi_\theta}[r(y)]
-# = \sum_y r(y) \, \pi_\theta(y) \, \nabla \log \pi_\theta(y)
-# = \mathbb{E}\left[(r(y) - b) \, \nabla \log \pi_\theta(y)\right]
+# &= \sum_y r(y) \, \pi_\theta(y) \, \nabla \log \pi_\theta(y) \\
+# &= \mathbb{E}\left[(r(y) - b) \, \nabla \log \pi_\theta(y)\right]
+# \end{aligned}
 # $$
 #
 # **What this means:** sample, and raise the log-probability of what you sampled, in proportion to its reward.
@@ -415,7 +421,7 @@ def test_policy_gradient_is_unbiased():
 # **What this means:** at $\rho_t = 1$ the gradient is the policy gradient.
 # Once a good token's ratio exceeds $1 + \epsilon$, or a bad one's falls below $1 - \epsilon$, its gradient is zero: no more profit from stale data.
 # A move in the *wrong* direction is never clipped.
-# The clip removes gradients; it does not bound what a step of [Adam](../training/optimizers.py) does.
+# The clip removes gradients; it does not bound what a step of [Adam](../training/optimizers.py#a-direction-for-each-gradient) does.
 #
 # **Leash.** The log-ratio of an answer is the sum over its tokens, so the KL penalty is paid token by token, *inside the reward* [@ouyang2022training]: $r_t = -\beta \log (\pi_\text{old} / \pi_\text{ref})$ at token $t$, plus $r(y)$ at the last.
 # The price depends on $\theta$ itself, but its own derivative, $\nabla \log \pi_\theta$, averages to zero, so it may be treated as a fixed number.
@@ -650,7 +656,7 @@ for kind in ("rloo", "dr. grpo", "grpo"):
 # | GRPO, 2024 | group mean and deviation; each answer's loss averaged over *its own* length; KL ($k_3$, below) in the loss | no value network |
 # | Dr. GRPO, 2025 | no deviation; sum over tokens divided by a constant | a long wrong answer is punished less per token, so wrong answers grow |
 # | DAPO, 2025 [@yu2025dapo] | clip to $[1 - 0.2, 1 + 0.28]$; mean over all tokens of the batch; prompts whose group agrees are drawn again; soft penalty for overlong answers; no KL | rare tokens may rise; entropy stays |
-# | GSPO, 2025 [@zheng2025group] | one ratio per answer, $(\pi_\theta(y)/\pi_\text{old}(y))^{1/\lvert y \rvert}$ | token ratios are noisy, above all in mixtures of experts |
+# | GSPO, 2025 [@zheng2025group] | one ratio per answer, $(\pi_\theta(y)/\pi_\text{old}(y))^{1/\lvert y \rvert}$ | token ratios are noisy, above all in [mixtures of experts](../transformers/transformer-architecture.py#what-varies-in-2026) |
 
 # %% tags=["test"]
 def test_group_updates():
@@ -677,16 +683,16 @@ def test_group_updates():
 # ### Three estimators, three gradients
 #
 # With $q = \pi_\text{ref}(y)/\pi_\theta(y)$ and $y$ drawn from $\pi_\theta$, one sample estimates the KL by $k_1 = -\log q$, $k_2 = \frac{1}{2} (\log q)^2$ or $k_3 = q - 1 - \log q$ [@schulman2020approximating].
-# [Information theory](../math-foundations/information-theory.py) found $k_1$ and $k_3$ unbiased.
+# [Information theory](../math-foundations/information-theory.py#exercise-6-explore-a-divergence-from-single-samples) found $k_1$ and $k_3$ unbiased.
 # Many programs put one of them into the *loss* and differentiate, with the samples held fixed.
 # Since $\nabla q = -q \nabla \log \pi_\theta$:
 #
 # $$
-# \mathbb{E}[\nabla k_1] = \mathbb{E}[\nabla \log \pi_\theta] = 0,
-# \quad
-# \mathbb{E}[\nabla k_2] = \nabla \text{KL}(\pi_\theta \,\Vert\, \pi_\text{ref}),
-# \quad
-# \mathbb{E}[\nabla k_3] = \nabla \text{KL}(\pi_\text{ref} \,\Vert\, \pi_\theta)
+# \begin{aligned}
+# \mathbb{E}[\nabla k_1] &= \mathbb{E}[\nabla \log \pi_\theta] = 0, \\
+# \mathbb{E}[\nabla k_2] &= \nabla \text{KL}(\pi_\theta \,\Vert\, \pi_\text{ref}), \\
+# \mathbb{E}[\nabla k_3] &= \nabla \text{KL}(\pi_\text{ref} \,\Vert\, \pi_\theta)
+# \end{aligned}
 # $$
 #
 # **What this means:** the best estimate is not the best loss. The unbiased $k_1$ has a gradient that is pure noise; the biased $k_2$ has the right one; $k_3$ follows the divergence in the *other* direction.
@@ -754,13 +760,12 @@ def test_gradients_of_the_estimators():
 #
 # Solve $\pi^\ast = \pi_\text{ref} \, e^{r/\beta} / Z$ for the reward: $r(y) = \beta \log (\pi^\ast(y) / \pi_\text{ref}(y)) + \beta \log Z$.
 # Bradley–Terry needs only differences, so the unknown $\log Z$ cancels.
-# *Direct preference optimisation* fits the preferences with $\pi_\theta$ in the place of $\pi^\ast$ [@rafailov2023direct], a [loss](../training/loss-functions.py) like any other:
+# *Direct preference optimisation* fits the preferences with $\pi_\theta$ in the place of $\pi^\ast$ [@rafailov2023direct], a [loss](../training/loss-functions.py#more-losses-in-a-line-each) like any other:
 #
 # $$
 # \begin{aligned}
-# L_\text{DPO} &= -\log \sigma(\beta \Delta),
-# \quad
-# \Delta = \log \frac{\pi_\theta(y_w)}{\pi_\text{ref}(y_w)} - \log \frac{\pi_\theta(y_l)}{\pi_\text{ref}(y_l)} \\
+# L_\text{DPO} &= -\log \sigma(\beta \Delta), \\
+# \Delta &= \log \frac{\pi_\theta(y_w)}{\pi_\text{ref}(y_w)} - \log \frac{\pi_\theta(y_l)}{\pi_\text{ref}(y_l)} \\
 # \nabla L_\text{DPO} &= -\beta \, \sigma(-\beta \Delta) \left(\nabla \log \pi_\theta(y_w) - \nabla \log \pi_\theta(y_l)\right)
 # \end{aligned}
 # $$
@@ -930,7 +935,7 @@ axes[1].legend(fontsize=8, loc="lower left")
 # With one weight per position they do not help at all: "open" is rewarded at nearly every place, since falling below zero is the costlier mistake *where the reference writes*, and the model cannot see that enough is open.
 # That error is not noise, and data do not remove it.
 # PPO only sees samples; its points scatter about the curve, some early ones far below it, and in `{python} f"{(final < p_ref @ gold).sum()}"` of three runs it ends below the start, as the best policy for that reward and price does in `{python} f"{(optima < p_ref @ gold).sum()}"`.
-# This is one toy goal with one kind of label; the same shape was measured with language models [@gao2023scaling], where for reinforcement learning the true reward followed $d (a - b \log d)$ with $d = \sqrt{\text{KL}}$, larger reward models suffered less, and a KL penalty acted like early stopping.
+# This is one toy goal with one kind of label; the same shape was measured with language models [@gao2023scaling], where for reinforcement learning the true reward followed $d (a - b \log d)$ with $d = \sqrt{\text{KL}}$, larger reward models suffered less, and a KL penalty acted like [early stopping](../neural-networks/regularization.py#three-ways-to-hold-back).
 
 # %% tags=["test"]
 def test_quality_and_features():
@@ -1051,10 +1056,13 @@ def test_vote():
 #
 # ### What it costs
 #
-# [Sampling](inference.py) takes most of the time; memory is easy to count.
-# A trained model takes about 16 bytes per parameter with Adam in [mixed precision](../training/distributed-training.py), a frozen one 2.
+# [Sampling](inference.py) takes most of the time, so a serving program does it, and the trainer computes the log-probabilities again.
+# The two round differently, $\pi_\text{old}$ is then not quite the policy that wrote, and runs have collapsed over it: weigh the samples by the ratio of the two, or use kernels that [agree to the last bit](inference.py#the-same-prompt-another-answer) [@he2025defeating].
+#
+# Memory is easy to count.
+# A trained model takes about 16 bytes per parameter with Adam in [mixed precision](../training/optimizers.py#what-an-optimizer-costs), a frozen one 2.
 # PPO trains policy and value and keeps reference and reward model: $16 (N_\pi + N_V) + 2 (N_\text{ref} + N_r)$ bytes, activations and caches aside.
-# With [adapters](efficient-adaptation.py) the reference costs nothing: it is the policy without them.
+# With [adapters](efficient-adaptation.py#the-family) the reference costs nothing: it is the policy without them.
 # For InstructGPT, 175 billion parameters with value and reward of 6 billion [@ouyang2022training]:
 
 
@@ -1112,18 +1120,20 @@ print(f"best for 0.05: reward {leashed @ accepted:.2f}, correct {leashed @ ok:.2
 
 # %%
 drift = {("in the reward", 3): ends["ppo", 0.05], ("no price", 3): ends["ppo", 0.0]}
-for method, reuse in (("k1 in the loss", 3), ("k2 in the loss", 3),
-                      ("no price", 1), ("k1 in the loss", 1)):
+for method, reuse, seeds in (("k1 in the loss", 3, 5), ("k2 in the loss", 3, 2),
+                             ("no price", 1, 2), ("k1 in the loss", 1, 2)):
     beta = 0.0 if method == "no price" else 0.05
     policies = [train(ref, correct, beta, seed, method, reuse=reuse)[1][-1]
-                for seed in range(2)]
+                for seed in range(seeds)]
     drift[method, reuse] = np.array([[p @ ok, divergence(p, p_ref)] for p in policies])
 for (name, reuse), end in drift.items():
     print(f"{name:14}, steps per batch {reuse}: KL {end[:, 1].round(2)}, "
           f"correct {end[:, 0].round(2)}")
+adrift = drift["k1 in the loss", 3]
+forgot = int((adrift[:, 0] < 0.3).sum())
 
 # %% [markdown]
-# **Symptom:** the logged penalty is computed correctly and does not hold. With fresh samples $k_1$ in the loss drifts as far as no price at all; with reused ones, at this weight, both runs go much further and forget the task. $k_2$ holds, so the place and the weight alone are not to blame.
+# **Symptom:** the logged penalty is computed correctly and does not hold. With fresh samples $k_1$ in the loss drifts as far as no price at all; with reused ones, at this weight, `{python} forgot` of `{python} len(adrift)` runs forget the task, and their median KL is `{python} f"{np.median(adrift[:, 1]):.1f}"`. $k_2$ holds, so the place and the weight alone are not to blame.
 # **Cause:** $\mathbb{E}[\nabla k_1] = 0$ for fresh samples. On reused ones it is the mean of $\nabla \log \pi_\theta$ under $\pi_\text{old}$, which is $-\nabla \text{KL}(\pi_\text{old} \,\Vert\, \pi_\theta)$: descending it pushes the policy *away* from where it just was.
 # **Fix:** the penalty in the reward, or $k_2$ in the loss, on reused samples times the answer's ratio $\pi_\theta / \pi_\text{old}$ (held fixed, as in `train`).
 #
@@ -1173,8 +1183,8 @@ for step in range(161):
 # %% tags=["test", "experiment"]
 def test_failures_fail():
     kl = {key: end[:, 1] for key, end in drift.items()}
-    assert kl["k1 in the loss", 3].min() > 1.5 * kl["no price", 3].max()
-    assert drift["k1 in the loss", 3][:, 0].max() < 0.3
+    assert np.median(kl["k1 in the loss", 3]) > 1.5 * kl["no price", 3].max()
+    assert forgot >= 3
     assert kl["k2 in the loss", 3].max() < 0.6 * kl["no price", 3].min()
     assert abs(kl["k1 in the loss", 1].mean() / kl["no price", 1].mean() - 1) < 0.2
     assert (hacked[0.0] @ accepted).min() > 0.98
@@ -1389,4 +1399,4 @@ def test_token_weights():
 # | DPO | $-\log \sigma(\beta \Delta)$ | `-logsigmoid(beta * delta)` | offline preferences |
 # | pass@k | $1 - \binom{n-c}{k} / \binom{n}{k}$ | `1 - comb(n - c, k) / comb(n, k)` | evaluation |
 #
-# **The essential insight:** a score can teach what examples cannot, because recognising is easier than producing. All methods here aim at one distribution, the reference reweighted by the exponential of the reward, and differ in how they approach it: by sampling and clipping, by groups, or by solving for the reward and fitting preferences directly. What they reach is as good as the score: optimisation finds the difference between what you reward and what you want, so the price of moving, a second checker and your own eyes stay part of the method.
+# **The essential insight:** a score can teach what examples cannot, because recognising is easier than producing. All methods here aim at one distribution, the reference reweighted by the exponential of the reward, and differ in how they approach it: by sampling and clipping, by groups, or by solving for the reward and fitting preferences directly. What they reach is as good as the score: optimisation finds the difference between what you reward and what you want, so the price of moving, a second checker and your own eyes stay part of the method. So far every weight was trained; [efficient adaptation](efficient-adaptation.py) trains a few.

@@ -4,7 +4,7 @@
 # prerequisites:
 #   - neural-networks/backpropagation: how gradients pass through a layer
 #   - math-foundations/information-theory: what a saturated output still tells
-#   - training/optimizers: the idea of a gradient step
+#   - training/optimizers: the idea of a gradient step, which Optimization teaches too
 # notebooks: [03-activations-visualized]
 # packages: [numpy, scipy, matplotlib, scikit-learn, torch]
 # ---
@@ -14,8 +14,10 @@
 #
 # $$
 # \boxed{
-# h = \phi(z), \qquad dz = dh \odot \phi'(z), \qquad
-# \text{GLU}(x) = \phi(xW) \odot xV
+# \begin{aligned}
+# h &= \phi(z), \quad dz = dh \odot \phi'(z), \\
+# \text{GLU}(x) &= \phi(xW) \odot xV
+# \end{aligned}
 # }
 # $$
 #
@@ -33,7 +35,7 @@
 #
 # [Backpropagation](backpropagation.py) multiplies by $\phi'(z)$ once per layer.
 # Build a network with eight hidden layers of 32 sigmoid units for the $8 \times 8$ images of digits that come with scikit-learn, and look at the gradient before any training.
-# The code is the usual forward and backward pass, with softmax and cross-entropy on top.
+# The code is the usual forward and backward pass, with [softmax and cross-entropy](backpropagation.py#the-first-gradient-softmax-and-cross-entropy) on top.
 
 # %%
 import matplotlib.pyplot as plt
@@ -48,8 +50,9 @@ def sigmoid(z: np.ndarray) -> np.ndarray:
 
 
 def d_sigmoid(z: np.ndarray) -> np.ndarray:
-    """The derivative of the sigmoid, accurate on both sides."""
-    return sigmoid(z) * sigmoid(-z)
+    """sigmoid(z) sigmoid(-z), the derivative of the sigmoid, accurate on both sides."""
+    e = np.exp(-np.abs(z))
+    return e / (1 + e) ** 2
 
 
 def init_params(sizes: list[int], gain: float, rng: np.random.Generator) -> list:
@@ -128,18 +131,18 @@ print("test accuracy by rate:", {lr: round(a, 2) for lr, a in stuck.items()})
 
 # %% [markdown]
 # The first layer's gradient is `{python} f"{norms[-1] / norms[0]:,.0f}"` times smaller than the last one's.
-# Six passes over 1,000 images leave the test accuracy at `{python} f"{max(stuck.values()):.0%}"` at best, whatever the learning rate: chance is 10%.
+# Six passes over 1,000 images leave the test accuracy at `{python} f"{max(stuck.values()):.0%}"` at best, at each of three learning rates: chance is 10%.
 # Nothing is wrong with the code.
 # The derivative of a sigmoid is at most $1/4$, and eight of them in a row are at most $4^{-8} = 1/65{,}536$.
 # Weights of standard deviation $1/\sqrt{d}$, for $d$ inputs, do not make up for that.
 #
 # ### Three things an activation must do
 #
-# 1. **Bend.** A [stack of linear layers](multilayer-networks.py) is linear, so $\phi$ must not be.
+# 1. **Bend.** A [stack of linear layers](multilayer-networks.py#two-linear-layers-are-one) is linear, so $\phi$ must not be.
 # 2. **Pass gradients.** Where $\phi'$ is near zero, the layers before it do not learn. It must be of size one for a good part of the inputs.
 # 3. **Keep the scale.** What leaves a layer should be about as large as what came in, or fifty layers make it vanish or explode.
 #
-# The sigmoid fails at the second.
+# With weights of that size the sigmoid fails at the second.
 # The cure is to pass positive inputs unchanged and to block negative ones:
 #
 # $$
@@ -158,10 +161,12 @@ print("test accuracy by rate:", {lr: round(a, 2) for lr, a in stuck.items()})
 # Its gate is a switch; later activations make the switch smooth:
 #
 # $$
-# \phi(z) = z \, g(z), \quad
-# \text{ReLU: } g(z) = [z \gt 0], \quad
-# \text{GELU: } g(z) = \Phi(z), \quad
-# \text{SiLU: } g(z) = \sigma(z) = \frac{1}{1 + e^{-z}}
+# \begin{aligned}
+# \phi(z) &= z \, g(z), \\
+# \text{ReLU: } \quad g(z) &= [z \gt 0], \\
+# \text{GELU: } \quad g(z) &= \Phi(z), \\
+# \text{SiLU: } \quad g(z) &= \sigma(z) = \frac{1}{1 + e^{-z}}
+# \end{aligned}
 # $$
 #
 # **What this means:** these are the Gaussian error linear unit and the sigmoid linear unit.
@@ -169,10 +174,10 @@ print("test accuracy by rate:", {lr: round(a, 2) for lr, a in stuck.items()})
 # The sigmoid is back, not as the signal but as the gate on it.
 # The three gates satisfy $g(z) + g(-z) = 1$ (except ReLU's at 0), so $\phi(z) - \phi(-z) = z$: each of these activations is $z/2$ plus an even function, half a straight line and half a bend (for ReLU, $z/2 + \lvert z \rvert / 2$).
 #
-# | activation | $\phi(z)$ | $\phi'(z)$ | from |
+# | activation | $\phi(z)$ | $\phi'(z)$ | use, or source |
 # |---|---|---|---|
 # | sigmoid | $\sigma(z)$ | $\sigma(z) \sigma(-z)$ | gates, probabilities |
-# | tanh | $2\sigma(2z) - 1$ | $1 - \tanh^2(z)$ | [recurrent networks](../architectures/rnns.py) |
+# | tanh | $2\sigma(2z) - 1$ | $1 - \tanh^2(z)$ | [recurrent networks](../architectures/rnns.py#the-recurrence) |
 # | ReLU | $\max(z, 0)$ | $[z \gt 0]$ | [@nair2010rectified] |
 # | leaky ReLU | $z$, or $az$ if $z \le 0$ | 1, or $a$ | $a = 0.01$ [@maas2013rectifier]; PReLU learns $a$ [@he2015delving] |
 # | softplus | $\log(1 + e^z)$ | $\sigma(z)$ | [@dugas2001incorporating] |
@@ -204,9 +209,9 @@ print("test accuracy by rate:", {lr: round(a, 2) for lr, a in stuck.items()})
 #
 # $$
 # \begin{aligned}
-# \text{SiLU}(\log 3) &= \tfrac{3}{4} \log 3 = 0.8240, \quad &
+# \text{SiLU}(\log 3) &= \tfrac{3}{4} \log 3 = 0.8240 \\
 # \text{SiLU}'(\log 3) &= \tfrac{3}{4} + \tfrac{3}{16} \log 3 = 0.9560 \\
-# \text{SiLU}(-\log 3) &= -\tfrac{1}{4} \log 3 = -0.2747, \quad &
+# \text{SiLU}(-\log 3) &= -\tfrac{1}{4} \log 3 = -0.2747 \\
 # \text{SiLU}'(-\log 3) &= \tfrac{1}{4} - \tfrac{3}{16} \log 3 = 0.0440
 # \end{aligned}
 # $$
@@ -264,7 +269,9 @@ def d_gelu_tanh(z):
 
 
 def silu(z): return z * sigmoid(z)
-def d_silu(z): return sigmoid(z) * (1 + z * sigmoid(-z))
+def d_silu(z):
+    g = sigmoid(z)
+    return g * (1 + z * (1 - g))
 
 
 def mish(z): return z * np.tanh(softplus(z))
@@ -405,7 +412,7 @@ def test_the_sigmoid_network_is_stuck():
 # $\tanh(z) = 2\sigma(2z) - 1$: a sigmoid stretched to run from $-1$ to 1 and four times as steep at 0.
 # Both *saturate*: far from 0 the output stops moving and the derivative falls like $e^{-\lvert z \rvert}$ (tanh: $4e^{-2 \lvert z \rvert}$).
 # A saturated unit still tells which side its input is on, and little more.
-# In the language of [information theory](../math-foundations/information-theory.py), round the output to 256 levels and measure its entropy when $z$ is normal:
+# In the language of [information theory](../math-foundations/information-theory.py#surprisal-and-entropy), round the output to 256 levels and measure its entropy when $z$ is normal:
 
 # %%
 def output_bits(std: float) -> float:
@@ -425,7 +432,7 @@ for std in (0.1, 1.7, 10.0, 1000.0):
 # Between lies a scale at which the unit says most, so the scale of $z$ is worth controlling.
 #
 # The second trouble of the sigmoid is that it is never negative.
-# For one example $dW_{jk} = h_j \delta_k$, so all weights into unit $k$ get a gradient of the same sign, and they can only rise or fall together.
+# For one example $dW_{jk} = h_j \, dz_k$, so when all $h_j$ are positive all weights into unit $k$ get a gradient of the same sign, and they can only rise or fall together.
 # And the mean output of about $1/2$ adds a large common term to the next layer.
 # LeCun et al. advised activations with mean near zero, tanh rather than the sigmoid [@lecun2012efficient].
 #
@@ -452,13 +459,16 @@ def as_sigmoid(params: list) -> list:
 # ### Scale: where the gains come from
 #
 # Let the weights of a layer with $d$ inputs be independent with mean 0 and standard deviation $\gamma / \sqrt{d}$.
-# ([Multilayer networks](multilayer-networks.py) calls $\gamma^2$ the gain; here, as in PyTorch, the gain is $\gamma$.)
+# ([Multilayer networks](multilayer-networks.py#where-to-start-initial-weights) calls $\gamma^2$ the gain; here, as in PyTorch, the gain is $\gamma$.)
 # Let $q$ be the mean square of $z$, and $u$ a standard normal number.
-# A sum of many terms is close to normal, so from layer to layer, with square weight matrices,
+# A sum of many terms is close to normal.
+# Count the gradient from above as independent of $z$, and from layer to layer, with square weight matrices,
 #
 # $$
-# q' = \gamma^2 \, \mathbb{E}\left[\phi(\sqrt{q} \, u)^2\right], \qquad
-# \mathbb{E}[dz^2] = \gamma^2 \, \mathbb{E}\left[\phi'(\sqrt{q} \, u)^2\right] \mathbb{E}[dz'^2]
+# \begin{aligned}
+# q' &= \gamma^2 \, \mathbb{E}\left[\phi(\sqrt{q} \, u)^2\right], \\
+# \mathbb{E}[dz^2] &= \gamma^2 \, \mathbb{E}\left[\phi'(\sqrt{q} \, u)^2\right] \mathbb{E}[dz'^2]
+# \end{aligned}
 # $$
 #
 # where a prime on $q$ and $dz$ marks the next layer [@he2015delving; @schoenholz2017deep].
@@ -531,12 +541,12 @@ axes[0].legend(fontsize=7, loc="lower left")
 # GELU was given exactly the gain that keeps $q = 1$, and leaves it: started above 1 the signal grows, started below it dies.
 # The reason is that $q = 1$ is an *unstable* balance: large inputs pass GELU almost as they pass ReLU, small ones of either sign at half size, so a layer that comes out too large makes the next one larger still (Exercise 6).
 # ReLU commutes with positive factors and has no preferred size.
-# So GELU and SiLU networks lean on what [regularization](regularization.py) and the [transformer](../transformers/transformer-architecture.py) add: normalisation, which resets $q$ before each layer, and residual paths.
+# So GELU and SiLU networks lean on what [regularization](regularization.py#keep-the-signals-in-range) and the [transformer](../transformers/transformer-architecture.py#the-residual-stream) add: normalisation, which resets $q$ before each layer, and residual paths.
 #
 # ### The kink
 #
 # ReLU has no derivative at 0.
-# Every number in $[0, 1]$ is a *subgradient*, the slope of a line through the kink that is nowhere above the function; libraries take 0.
+# Every number in $[0, 1]$ is a [subgradient](../math-foundations/calculus.py#kinks), the slope of a line through the kink that is nowhere above the function; libraries take 0.
 # In training it hardly matters, because a sum of real numbers is almost never exactly 0.
 # The exceptions are made by hand, such as a layer initialised to zeros.
 # And the choice is not consistent: $\text{ReLU}(z) - \text{ReLU}(-z) = z$ has slope 1 everywhere, but autograd says 0 at 0 [@kakade2018provably].
@@ -574,7 +584,7 @@ ax.set(xlabel="z", ylabel="error", ylim=(1e-6, 0.5))
 ax.legend(loc="upper center", ncols=2)
 
 # %% [markdown]
-# The tanh form is off by at most `{python} f"{tanh_gap.max():.1e}"`, at a distance of `{python} f"{abs(z_fine[tanh_gap.argmax()]):.1f}"` from zero, and the sigmoid form by `{python} f"{quick_gap.max():.3f}"` (@fig-gelu).
+# The tanh form is off by at most `{python} f"{tanh_gap.max():.5f}"`, at a distance of `{python} f"{abs(z_fine[tanh_gap.argmax()]):.1f}"` from zero, and the sigmoid form by `{python} f"{quick_gap.max():.3f}"` (@fig-gelu).
 # Neither error is large, but a model trained with one form must run with the same one (Section 3).
 #
 # SiLU and GELU dip below zero: their least values are `{python} f"{silu(z_fine).min():.3f}"` and `{python} f"{gelu(z_fine).min():.3f}"`.
@@ -588,8 +598,10 @@ ax.legend(loc="upper center", ncols=2)
 # Let the gate have weights of its own and you have a gated linear unit, first with a sigmoid [@dauphin2017language]; Shazeer put other functions in its place [@shazeer2020glu]:
 #
 # $$
-# \text{SwiGLU}(x) = \left( \text{SiLU}(xW) \odot xV \right) W_{out}, \qquad
-# \text{GEGLU}(x) = \left( \text{GELU}(xW) \odot xV \right) W_{out}
+# \begin{aligned}
+# \text{SwiGLU}(x) &= \left( \text{SiLU}(xW) \odot xV \right) W_{out}, \\
+# \text{GEGLU}(x) &= \left( \text{GELU}(xW) \odot xV \right) W_{out}
+# \end{aligned}
 # $$
 #
 # With $H = \phi(G) \odot U$ the backward pass is the product rule: $dU = dH \odot \phi(G)$ and $dG = dH \odot U \odot \phi'(G)$, and each then passes its linear map.
@@ -597,7 +609,7 @@ ax.legend(loc="upper center", ncols=2)
 # **What this means:** the unit multiplies two functions of the input, so it can form products of features.
 # Two units are enough for an exact one: $\phi(g) \, u + \phi(-g) \, (-u) = g u$, by the identity of Section 1. A layer of ReLUs is piecewise linear and can only come close.
 # With $W = V$ and $\phi$ the ReLU it is the squared ReLU.
-# Shazeer reports better perplexity at equal cost and offers no explanation.
+# Shazeer reports better [perplexity](../math-foundations/probability.py#entropy-cross-entropy-divergence) at equal cost and offers no explanation.
 
 # %%
 def glu_forward(X: np.ndarray, W: np.ndarray, V: np.ndarray, W_out: np.ndarray,
@@ -784,15 +796,16 @@ def test_depth_simulation():
 # ### Experiment: five activations in a deep network
 #
 # **Question.** With a proper start and a tuned rate, how much does the activation matter to the network that opened this page?
-# Each gets the same 6 passes of plain [gradient steps](../training/optimizers.py) and its own initial weights: gain $\sqrt{2}$ for ReLU, the signal gain for GELU and SiLU, 1 for tanh.
+# Each gets the same 6 passes of plain [gradient steps](../math-foundations/optimization.py#the-step) and its own initial weights: gain $\sqrt{2}$ for ReLU, the signal gain for GELU and SiLU, 1 for tanh.
 # The sigmoid starts as the exact twin of the tanh network, by `as_sigmoid`.
-# The rate is chosen from a grid of five by accuracy on 400 validation images, averaged over four seeds; 397 test images judge.
+# The rate is chosen from a grid of five by accuracy on 400 validation images, averaged over eight seeds; 397 test images judge.
 #
 # **Prediction.** The sigmoid should learn now, yet trail.
 # The other four should end close together, at different rates.
 
 # %%
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
+SEEDS = 8
 RIVALS = {"sigmoid": ":", "tanh": "-.", "relu": "-", "gelu": "--",
           "silu": (0, (6, 1, 1, 1, 1, 1))}
 
@@ -812,24 +825,25 @@ def run(name: str, lr: float, seed: int) -> list:
         return sgd(start(name, rng), X_train, y_train, *pair(name), lr, rng)
 
 
-scores = np.zeros((len(RIVALS), len(RATES), 4, 2))  # validation and test
+scores = np.zeros((len(RIVALS), len(RATES), SEEDS, 2))  # validation and test
 with np.errstate(all="ignore"):
     for i, name in enumerate(RIVALS):
         for j, lr in enumerate(RATES):
-            for seed in range(4):
+            for seed in range(SEEDS):
                 net = run(name, lr, seed)
                 scores[i, j, seed] = [accuracy(net, X, y, pair(name)[0]) for X, y in
                                       ((X_val, y_val), (X_test, y_test))]
 chosen = scores[..., 0].mean(axis=2).argmax(axis=1)
-final = np.array([scores[i, j, :, 1] for i, j in enumerate(chosen)])  # (5, 4)
+final = np.array([scores[i, j, :, 1] for i, j in enumerate(chosen)])  # (5, seeds)
+rel_gap = final[2] - final[0]  # ReLU minus sigmoid, seed by seed
 for name, j, test in zip(RIVALS, chosen, final):
     print(f"{name:8s} rate {RATES[j]:4.2f}  test {test.mean():.3f}, "
           f"{test.min():.3f} to {test.max():.3f}")
 
 # %%
 #| label: fig-experiment
-#| fig-cap: "Validation accuracy after six passes against the learning rate: means of four seeds, bars from the worst to the best."
-#| fig-alt: Tanh peaks highest, at rate 0.3. ReLU, GELU and SiLU peak at 0.03 to 0.1 and then fall, with a wide spread between seeds. The sigmoid alone still learns at rate 1.
+#| fig-cap: "Validation accuracy after six passes against the learning rate: means of eight seeds, bars from the worst to the best."
+#| fig-alt: Tanh peaks highest. ReLU, GELU and SiLU peak at 0.03 to 0.1 and then fall, with a wide spread between seeds. The sigmoid is far behind at 0.03, peaks at 0.3, and alone still learns at rate 1.
 fig, ax = plt.subplots(figsize=(6.2, 3.4))
 for i, (name, style) in enumerate(RIVALS.items()):
     runs = scores[i, :, :, 0]
@@ -846,16 +860,19 @@ ax.legend(fontsize=8)
 # %% [markdown]
 # **What the code shows:** half of the prediction holds.
 # The sigmoid, which learned nothing at the start of this page, reaches `{python} f"{final[0].mean():.0%}"`: its trouble was its scale as much as its shape.
-# But the others are not close: tanh is first with `{python} f"{final[1].mean():.1%}"`, then come SiLU and GELU, and ReLU is *behind the sigmoid*, with `{python} f"{final[2].mean():.1%}"`, though their seeds overlap.
-# In @fig-experiment the best rates differ by a factor of `{python} f"{RATES[chosen[1]] / RATES[chosen[2]]:.0f}"`, so a comparison at one rate would have measured the rate.
-# The conclusion is modest: in this narrow, deep network without normalisation, at this budget and with four seeds, tanh was the easiest to train and ReLU the hardest.
-# Whether dead units or the unsteady scale is to blame, the experiment cannot say, and it does not rank activations for language models, which normalise, have residual paths and use Adam.
+# But the others are not close: tanh is first with `{python} f"{final[1].mean():.1%}"`, SiLU has `{python} f"{final[4].mean():.1%}"`, GELU `{python} f"{final[3].mean():.1%}"` and ReLU `{python} f"{final[2].mean():.1%}"`.
+# ReLU does not even beat the sigmoid: the difference, `{python} f"{rel_gap.mean():+.3f}"`, has a standard error of `{python} f"{rel_gap.std(ddof=1) / SEEDS**0.5:.3f}"`, so these seeds cannot tell the two apart.
+# Now read @fig-experiment at a single rate.
+# At 0.03 the sigmoid is last by far; at 0.3 it beats ReLU, GELU and SiLU by `{python} f"{scores[0, 3, :, 0].mean() - scores[2:, 3, :, 0].mean(axis=1).max():.2f}"` or more.
+# A comparison at one rate would have measured the rate.
+# The conclusion is modest: in this narrow, deep network without normalisation, at this budget and over eight seeds, tanh was the easiest to train.
+# Whether dead units or the unsteady scale held ReLU back, the experiment cannot say, and it does not rank activations for language models, which normalise, have residual paths and use [Adam](../training/optimizers.py).
 #
 # ### Output activations
 #
 # The last layer's activation is chosen by what the output means, not by gradients.
-# A real number takes none; a probability takes the sigmoid; a distribution over classes takes the [softmax](../math-foundations/probability.py).
-# There saturation does no harm, because the logarithm in the [loss](../training/loss-functions.py) undoes the exponential: the gradient is prediction minus truth.
+# A real number takes none; a probability takes the sigmoid; a distribution over classes takes the [softmax](../math-foundations/probability.py#from-scores-to-probabilities).
+# There saturation does no harm, because the logarithm in the [loss](../training/loss-functions.py#cross-entropy-for-any-target) undoes the exponential: the gradient is prediction minus truth.
 #
 # ### What language models use
 #
@@ -922,7 +939,7 @@ print("first-layer units that came back:", revived)
 # No unit of the first layer came back, though the rate was normal from then on.
 # The leaky network, with slope 0.1, took a step at the same rate and recovered much further from the largest one.
 # Units can be dead before the first step, too: narrow, deep ReLU networks can be born dead [@lu2019dying].
-# **Fix:** a warm-up of the rate, clipped gradients, normalisation, or a slope on the left.
+# **Fix:** a [warm-up](../training/optimizers.py#schedules) of the rate, clipped gradients, normalisation, or a slope on the left.
 # Log the share of silent units next to the loss.
 #
 # ### Failure mode 2: overflow
@@ -980,11 +997,12 @@ print(f"trained with  GELU, accuracy {accuracy(gelu_net, X_test, y_test, gelu):.
 
 # %% tags=["test", "experiment"]
 def test_claims_of_experiment_and_failures():
-    sig, tan, rel, gel, sil = final.mean(axis=1)
-    assert tan > max(sil, gel) and min(sil, gel) > sig > rel and sig > 0.85
-    assert [RATES[j] for j in chosen] == [0.3, 0.3, 0.03, 0.1, 0.1]
-    at_rate_1 = scores[:, -1, :, 0].mean(axis=1)
-    assert at_rate_1[0] > 0.6 and at_rate_1[1:].max() < 0.2
+    sig, tan, *others = final.mean(axis=1)
+    assert tan > max(sig, *others) and sig > 0.8
+    assert abs(rel_gap.mean()) < 3 * rel_gap.std(ddof=1) / SEEDS**0.5
+    _, at_003, _, at_03, at_1 = scores[..., 0].mean(axis=2).T  # (rates, rivals)
+    assert at_003[0] < at_003[1:].min() - 0.2 and at_03[0] > at_03[2:].max() + 0.1
+    assert at_1[0] > 0.6 and at_1[1:].max() < 0.2
     assert tanh_gap.max() < 1e-3 and 35 < quick_gap.max() / tanh_gap.max() < 50
     assert revived == 0 and killed[0.0][0] < 0.05 < killed[3.0][0] < killed[10.0][0]
     assert killed[10.0][1] > 0.3 and killed[10.0][2] < killed[10.0][3] - 0.1
@@ -1137,7 +1155,7 @@ def test_gated_width():
 
 
 # %% [markdown] tags=["solution"]
-# The factor 1.3 breaks the rule of equal cost on purpose: with grouped-query attention the attention layers became smaller, and the paper's comparison of the two kinds widens the feed-forward layers by 1.3 to keep the number of parameters similar [@touvron2023llama2].
+# The factor 1.3 breaks the rule of equal cost on purpose: with [grouped-query attention](../transformers/multi-head-attention.py#fewer-keys-mqa-and-gqa) the attention layers became smaller, and the paper's comparison of the two kinds widens the feed-forward layers by 1.3 to keep the number of parameters similar [@touvron2023llama2].
 
 # %% [markdown]
 # ### Exercise 6 (explore): a balance that tips
@@ -1184,7 +1202,7 @@ def test_balance_slope():
 #
 # | Concept | Key Formula | Code Pattern | Where It's Used |
 # |---|---|---|---|
-# | Saturation | $\sigma'(z) = \sigma(z)\sigma(-z) \le 1/4$ | `sigmoid(z) * sigmoid(-z)` | gates of [LSTMs](../architectures/lstms.py), outputs |
+# | Saturation | $\sigma'(z) = \sigma(z)\sigma(-z) \le 1/4$ | `sigmoid(z) * sigmoid(-z)` | gates of [LSTMs](../architectures/lstms.py#three-gates), outputs |
 # | Two scales | $\tanh(z) = 2\sigma(2z) - 1$ | `as_sigmoid(params)` | recurrent networks |
 # | ReLU | $\max(z, 0)$ | `np.maximum(z, 0)` | [CNNs](../architectures/cnns.py) |
 # | Self-gated | $z \Phi(z)$, $z \sigma(z)$ | `z * ndtr(z)`, `z * sigmoid(z)` | [BERT](../transformers/bert.py), [GPT](../transformers/gpt.py) |

@@ -15,10 +15,12 @@
 #
 # $$
 # \boxed{
-# \frac{\partial L}{\partial W^{(l)}} = \left(h^{(l-1)}\right)^\top \delta^{(l)}, \quad
-# \frac{\partial L}{\partial b^{(l)}} = \sum_{i=1}^{n} \delta^{(l)}_i, \quad
-# \delta^{(l-1)} = \left(\delta^{(l)} \left(W^{(l)}\right)^\top\right) \odot
+# \begin{aligned}
+# \frac{\partial L}{\partial W^{(l)}} &= \left(h^{(l-1)}\right)^\top \delta^{(l)}, \quad
+# \frac{\partial L}{\partial b^{(l)}} = \sum_{i=1}^{n} \delta^{(l)}_i, \\
+# \delta^{(l-1)} &= \left(\delta^{(l)} \left(W^{(l)}\right)^\top\right) \odot
 # \phi'\left(z^{(l-1)}\right)
+# \end{aligned}
 # }
 # $$
 #
@@ -42,7 +44,7 @@
 # The obvious way is to ask: nudge one parameter up, nudge it down, compare the two losses.
 # For a parameter $\theta$ this is the central difference
 # $(L(\theta + \epsilon) - L(\theta - \epsilon)) / 2\epsilon$ of
-# [calculus](../math-foundations/calculus.py).
+# [calculus](../math-foundations/calculus.py#finite-differences-how-small-is-small).
 # Try it on a small [multilayer network](multilayer-networks.py) that sorts inputs into 5 classes.
 # (Section 2 explains its loss, the cross-entropy; here it is a number to be made small.)
 
@@ -150,7 +152,7 @@ print("parameters:", n_params, " forward passes for one gradient:", 2 * n_params
 # %% [markdown]
 # ### Mathematical foundation
 #
-# All of backpropagation for a [linear layer](../math-foundations/linear-algebra.py) is in one
+# All of backpropagation for a [linear layer](../math-foundations/linear-algebra.py#a-matrix-is-a-map) is in one
 # entry.
 # Let $Y = XW + b$, so that $Y_{ij} = \sum_k X_{ik} W_{kj} + b_j$.
 # The loss depends on $W_{kj}$ only through column $j$ of $Y$, once in each row $i$.
@@ -199,17 +201,22 @@ print("parameters:", n_params, " forward passes for one gradient:", 2 * n_params
 # linear output, and the loss $L = \frac{1}{2}(z^{(2)} - 2)^2$. The parameters are
 #
 # $$
-# W^{(1)} = \begin{bmatrix} 1 & -1 & 0.5 \\ 0.5 & 1 & -1 \end{bmatrix}, \quad
-# b^{(1)} = (0, 0, 0), \quad
-# W^{(2)} = \begin{bmatrix} 1 \\ -2 \\ 3 \end{bmatrix}, \quad
+# \begin{aligned}
+# W^{(1)} &= \begin{bmatrix} 1 & -1 & 0.5 \\ 0.5 & 1 & -1 \end{bmatrix}, \quad
+# b^{(1)} = (0, 0, 0), \\
+# W^{(2)} &= \begin{bmatrix} 1 \\ -2 \\ 3 \end{bmatrix}, \quad
 # b^{(2)} = 0.5 .
+# \end{aligned}
 # $$
 #
 # Forward, keeping every value:
 #
 # $$
-# z^{(1)} = (2, 1, -1.5), \quad h^{(1)} = (2, 1, 0), \quad
-# z^{(2)} = 2 - 2 + 0 + 0.5 = 0.5, \quad L = \frac{1}{2}(-1.5)^2 = 1.125 .
+# \begin{aligned}
+# z^{(1)} &= (2, 1, -1.5), \quad h^{(1)} = (2, 1, 0), \\
+# z^{(2)} &= 2 - 2 + 0 + 0.5 = 0.5, \\
+# L &= \frac{1}{2}(-1.5)^2 = 1.125 .
+# \end{aligned}
 # $$
 #
 # Backward, from the right:
@@ -277,7 +284,7 @@ print(grads["W1"])
 # An example adds a zero *column* to $dW^{(1)}$ for each unit that it leaves off, and a zero *row*
 # for each input that is zero.
 # A unit that is off for every example stops learning: see
-# [activation functions](activation-functions.py).
+# [activation functions](activation-functions.py#dead-units-and-activations-that-cannot-die).
 # @fig-graph shows both sweeps.
 
 # %%
@@ -329,8 +336,8 @@ ax.axis("off");
 #
 # The recursion starts from $\delta^{(L)}$, the gradient of the loss with respect to the outputs of
 # the last layer, the logits $s = z^{(L)}$.
-# For one example with target class $y$, the [cross-entropy](../training/loss-functions.py) of the
-# [softmax](../math-foundations/probability.py) is
+# For one example with target class $y$, the [cross-entropy](../training/loss-functions.py#cross-entropy-for-any-target) of the
+# [softmax](../math-foundations/probability.py#from-scores-to-probabilities) is
 #
 # $$
 # L = -\log \frac{e^{s_y}}{\sum_k e^{s_k}} = \log \sum_k e^{s_k} - s_y .
@@ -447,7 +454,7 @@ def test_by_hand_example_matches_torch():
 # %% [markdown]
 # ### Forward mode and reverse mode
 #
-# Backpropagation is one way to evaluate a product of Jacobians.
+# Backpropagation is one way to evaluate a [product of Jacobians](../math-foundations/calculus.py#many-outputs-the-jacobian-and-the-chain-rule).
 # Take a function of $d$ inputs and $m$ outputs that runs in three steps.
 # The Jacobian of a step has a row for each of its outputs and a column for each of its inputs, and
 # the chain rule says $J = J_3 J_2 J_1$.
@@ -514,7 +521,7 @@ for sizes in [[20, 30, 5], [64, 64, 64, 64], [3, 200, 7]]:
 # The two partners can be skipped separately.
 # The first layer's $dX$ is rarely needed.
 # A frozen weight needs no $dW$, but its $dX$ must still be computed if something trainable lies
-# below it: the reason why [LoRA](../modern-llms/efficient-adaptation.py) saves less time than
+# below it: the reason why [LoRA](../modern-llms/efficient-adaptation.py#four-bits-for-what-is-frozen) saves less time than
 # memory.
 
 # %% tags=["test"]
@@ -705,7 +712,7 @@ print("curvature of the loss along v:", f"{curvature:.4g}")
 # %% [markdown]
 # **What the code shows:** `forward` and `backward` ran unchanged; a Hessian with
 # `{python} f"{n_params**2:,}"` entries was never built.
-# [Optimization](../math-foundations/optimization.py) uses such curvatures to explain which
+# [Optimization](../math-foundations/optimization.py#a-bowl-solved-exactly) uses such curvatures to explain which
 # learning rates are stable.
 # In PyTorch the same product is `create_graph=True` followed by a second backward pass.
 
@@ -738,10 +745,10 @@ def test_hessian_vector_product_matches_double_backward():
 #
 # | Idea | What changes | Where you meet it |
 # |---|---|---|
-# | Custom VJP | You supply the backward of a fused operation, as in $(p - \text{onehot})/n$ | [FlashAttention](../transformers/attention.py), fused losses |
-# | Straight-through estimator [@bengio2013estimating] | Forward: round or threshold. Backward: pretend it was the identity. This is not the derivative (0 almost everywhere), but it trains | training with [quantised](../modern-llms/inference.py) weights |
-# | Recomputation [@chen2016training] | Drop stored values and compute them again in the backward pass | [batching](../training/batching.py), Exercise 5 |
-# | Overlap | A layer's gradient is sent to other devices while earlier layers are still computing theirs | [distributed training](../training/distributed-training.py) |
+# | Custom VJP | You supply the backward of a fused operation, as in $(p - \text{onehot})/n$ | [FlashAttention](../transformers/multi-head-attention.py#flashattention-never-store-the-weights), fused losses |
+# | Straight-through estimator [@bengio2013estimating] | Forward: round or threshold. Backward: pretend it was the identity. This is not the derivative (0 almost everywhere), but it trains | training with [quantised](../modern-llms/inference.py#fewer-bits) weights |
+# | Recomputation [@chen2016training] | Drop stored values and compute them again in the backward pass | [batching](../training/batching.py#memory-keep-it-or-compute-it-again), Exercise 5 |
+# | Overlap | A layer's gradient is sent to other devices while earlier layers are still computing theirs | [distributed training](../training/distributed-training.py#in-code) |
 #
 # The first two rows are one line in the engine.
 # Minimise $(\text{round}(w) - 3)^2$ from $w = 0$: the true derivative is 0 everywhere it exists.
@@ -789,7 +796,7 @@ def test_round_straight_through_matches_the_detach_trick():
 # learn useful representations, and that made it the standard [@rumelhart1986learning].
 #
 # Two things were clarified later.
-# An exact gradient can still be useless: sent back through many steps of a recurrent network, it
+# An exact gradient can still be useless: sent back through many steps of a [recurrent network](../architectures/rnns.py), it
 # shrinks or grows exponentially [@bengio1994learning].
 # And autodiff is exact only where every step is smooth: it differentiates the *program*, piece
 # by piece, and at a kink the pieces need not add up [@kakade2018provably].
@@ -916,7 +923,7 @@ for bug, error in found.items():
 # **What the code shows:** There is nothing in between: right is below $10^{-7}$, wrong is
 # `{python} f"{min(found[bug] for bug in bugs[1:]):.2f}"` or more.
 # "Forgot $1/n$" is the one that training hides best.
-# It only rescales the learning rate, and [Adam](../training/optimizers.py), which divides by the
+# It only rescales the learning rate, and [Adam](../training/optimizers.py#a-direction-for-each-gradient), which divides by the
 # gradient's size, barely notices.
 #
 # At a kink the check misleads you in the other direction.
@@ -1019,13 +1026,13 @@ ax.legend(loc="lower right");
 # The bands show that seeds matter little next to the activation and the gain.
 # This holds for one width at initialisation and says nothing about later training. What keeps the
 # factor near 1 then, normalisation and residual connections, belongs to
-# [the transformer](../transformers/transformer-architecture.py).
-# The same product of factors over time steps is the trouble of [RNNs](../architectures/rnns.py).
+# [the transformer](../transformers/transformer-architecture.py#the-residual-stream).
+# The same product of factors over time steps is the trouble of [RNNs](../architectures/rnns.py#why-it-forgets-a-product-of-matrices).
 
 # %% [markdown]
 # ### What it costs: time and memory
 #
-# A weight takes part in one multiplication and one addition per token: a forward pass costs about
+# A weight takes part in one multiplication and one addition per [token](../modern-llms/pretraining.py#byte-pair-encoding): a forward pass costs about
 # $2N$ floating-point operations per token for $N$ parameters.
 # The backward pass costs twice that, so training on $D$ tokens costs
 #
@@ -1033,11 +1040,11 @@ ax.legend(loc="lower right");
 # C \approx (2 + 4) N D = 6 N D .
 # $$
 #
-# This leaves out the products inside attention, in which no parameter takes part
+# This leaves out the products inside [attention](../transformers/attention.py#what-it-costs), in which no parameter takes part
 # [@kaplan2020scaling].
 # Memory is the other bill.
 # The network above keeps every `h[l]`: $n \sum_l d_l$ numbers.
-# For a transformer layer with 16-bit activations, dropout and attention scores kept,
+# For a transformer layer with 16-bit activations, [dropout](regularization.py#three-ways-to-hold-back) and attention scores kept,
 # Korthikanti et al. count $sbh (34 + 5as/h)$ bytes, for $s$ tokens, batch $b$, width $h$ and
 # $a$ heads (their letters) [@korthikanti2022reducing].
 # Evaluate both for GPT-3 and its 300 billion training tokens [@brown2020language], the second also
@@ -1072,8 +1079,8 @@ print(f"activations of one sequence: GPT-3 {gpt3_bytes / 1e9:.0f} GB, "
 # Recomputing everything from each layer's input stores 2 bytes instead of
 # `{python} f"{34 + 5 * 96 * 2048 / 12288:.0f}"` per entry of that input and costs one more forward
 # pass, $8ND$ instead of $6ND$, a third more.
-# [Batching](../training/batching.py) recomputes less, and
-# [pretraining](../modern-llms/pretraining.py) budgets a run with $6ND$.
+# [Batching](../training/batching.py#memory-keep-it-or-compute-it-again) recomputes less, and
+# [pretraining](../modern-llms/pretraining.py#how-to-spend-a-budget) budgets a run with $6ND$.
 
 # %% tags=["test"]
 def test_published_sizes():
@@ -1105,9 +1112,9 @@ print("reset:", f"{descend(True):.1e}", " not reset:", f"{descend(False):.2f}")
 
 # %% [markdown]
 # *Symptom:* training oscillates forever; a smaller learning rate only slows it.
-# *Cause:* the step uses the sum of all past gradients, which is momentum without friction.
+# *Cause:* the step uses the sum of all past gradients, which is [momentum](../math-foundations/optimization.py#momentum) without friction.
 # *Fix:* reset before each backward pass (`optimizer.zero_grad()`). Leave it out on purpose, divided
-# by the number of parts, and you have gradient accumulation ([batching](../training/batching.py)).
+# by the number of parts, and you have gradient accumulation ([batching](../training/batching.py#a-large-batch-on-a-small-machine)).
 # The opposite slip, `=` where `+=` belongs, is Exercise 1.
 #
 # **2. A saved activation overwritten in place.** The backward pass reads what the forward pass
@@ -1239,7 +1246,7 @@ def test_three_failures_are_real_and_their_fixes_work():
 # %% [markdown]
 # ### Exercise 3 (apply): the backward pass of softmax
 #
-# Attention uses a softmax inside a network, where no logarithm follows.
+# [Attention](../transformers/attention.py#the-backward-pass) uses a softmax inside a network, where no logarithm follows.
 # Given $p = \text{softmax}(s)$ and $dp$, return $ds$, without building a Jacobian.
 # Hint: $\partial p_j / \partial s_k = p_j ([j = k] - p_k)$.
 
@@ -1416,11 +1423,11 @@ def test_jvp():
 # | Broadcast, backward | $db = \sum_i dY_i$ | `dY.sum(axis=0)` | biases, gains, masks |
 # | Activation, backward | $dz = dh \odot \phi'(z)$ | `dh * activate_grad(h, kind)` | [activation functions](activation-functions.py) |
 # | Fan-out | add the gradients | `grad = grad + …` | residual connections, shared weights |
-# | Softmax with cross-entropy | $(p - \text{onehot}(y)) / n$ | `p[rows, y] -= 1` | [loss functions](../training/loss-functions.py), [GPT](../transformers/gpt.py) |
+# | Softmax with cross-entropy | $(p - \text{onehot}(y)) / n$ | `p[rows, y] -= 1` | [loss functions](../training/loss-functions.py#cross-entropy-for-any-target), [GPT](../transformers/gpt.py) |
 # | Reverse mode (VJP) | $\bar{y} J$, one sweep per output | topological order, reversed | autograd |
 # | Forward mode (JVP) | $J \dot{x}^\top$, one sweep per input | carry `(h, dh)` | Hessian products |
 # | Gradient check | error about $u^{2/3}$ at $\epsilon = u^{1/3}$ | `numerical_gradient` | tests of any backward pass |
-# | Training cost | $6ND$ | `6 * N * D` | [pretraining](../modern-llms/pretraining.py) |
+# | Training cost | $6ND$ | `6 * N * D` | [pretraining](../modern-llms/pretraining.py#what-a-run-costs) |
 #
 # **The essential insight:** A loss is one number that depends on everything. Ask each parameter for
 # its effect and you repeat the whole computation for each; ask the loss, once, and pass the answer

@@ -12,8 +12,10 @@
 #
 # $$
 # \boxed{
-# h^{(l)} = \phi\left(h^{(l-1)} W^{(l)} + b^{(l)}\right) \quad (l = 1, \dots, L - 1), \qquad
-# f(x) = h^{(L-1)} W^{(L)} + b^{(L)}
+# \begin{aligned}
+# h^{(l)} &= \phi\left(h^{(l-1)} W^{(l)} + b^{(l)}\right) \quad (l = 1, \dots, L - 1), \\
+# f(x) &= h^{(L-1)} W^{(L)} + b^{(L)}
+# \end{aligned}
 # }
 # $$
 #
@@ -29,7 +31,7 @@
 #
 # ### What no line can see
 #
-# A [perceptron](perceptron.py) separates with a hyperplane, and XOR defeats it.
+# A [perceptron](perceptron.py#what-one-neuron-cannot-do) separates with a hyperplane, and XOR defeats it.
 # So does this: is a handwritten digit odd?
 # (Scikit-learn's digits, from the UCI repository, CC BY 4.0: 8 by 8 pixels, here scaled to 0 to 1 and centred.)
 # Fit the best line by logistic regression, at five settings of its one knob (`C`, how far its weights may grow), and choose the setting *on the test images*, in its favour.
@@ -70,13 +72,15 @@ print(f"copy the label of the nearest training image: {neighbour:.1%}")
 # The obvious repair is a second layer. Put two linear layers in a row:
 #
 # $$
-# \left(x W^{(1)} + b^{(1)}\right) W^{(2)} + b^{(2)}
-# = x \left(W^{(1)} W^{(2)}\right) + \left(b^{(1)} W^{(2)} + b^{(2)}\right) .
+# \begin{aligned}
+# &\left(x W^{(1)} + b^{(1)}\right) W^{(2)} + b^{(2)} \\
+# &\quad = x \left(W^{(1)} W^{(2)}\right) + \left(b^{(1)} W^{(2)} + b^{(2)}\right) .
+# \end{aligned}
 # $$
 #
 # **What this means:** the right side is a single linear layer.
 # Repeat the step, and a stack of any depth collapses into one: more parameters, the same hyperplanes.
-# It can even do less: the [rank](../math-foundations/linear-algebra.py) of a matrix, the number of independent directions its outputs can take, is for a product at most the width between its factors.
+# It can even do less: the [rank](../math-foundations/linear-algebra.py#rank-how-much-a-matrix-really-holds) of a matrix, the number of independent directions its outputs can take, is for a product at most the width between its factors.
 # ([LoRA](../modern-llms/efficient-adaptation.py), a cheap way to adapt a language model, makes use of that.)
 
 # %%
@@ -148,10 +152,12 @@ print("equal outputs:", np.allclose(stacked, X_test @ W + b, atol=1e-12))
 # Take one unit for "$x_1$ exceeds $x_2$" and one for the opposite, which counts double:
 #
 # $$
-# W^{(1)} = \begin{bmatrix} 1 & -2 \\ -1 & 2 \end{bmatrix}, \quad
-# b^{(1)} = (0, 0), \quad
-# W^{(2)} = \begin{bmatrix} 2 \\ 1 \end{bmatrix}, \quad
+# \begin{aligned}
+# W^{(1)} &= \begin{bmatrix} 1 & -2 \\ -1 & 2 \end{bmatrix}, \quad
+# b^{(1)} = (0, 0), \\
+# W^{(2)} &= \begin{bmatrix} 2 \\ 1 \end{bmatrix}, \quad
 # b^{(2)} = -1 .
+# \end{aligned}
 # $$
 #
 # | $x$ | $z = x W^{(1)}$ | $h = \phi(z)$ | $f = 2 h_1 + h_2 - 1$ | label |
@@ -237,8 +243,10 @@ print("equal to PyTorch:", np.allclose(forward(deep, X_test)[-1], theirs, atol=1
 # Each of the $d_l$ neurons of a layer has $d_{l-1}$ weights and a bias, and each weight is used in one multiplication and one addition per input:
 #
 # $$
-# N = \sum_{l=1}^{L} d_l (d_{l-1} + 1), \qquad
-# \text{operations per input} \approx 2 \sum_{l=1}^{L} d_{l-1} d_l .
+# \begin{aligned}
+# N &= \sum_{l=1}^{L} d_l (d_{l-1} + 1), \\
+# \text{operations per input} &\approx 2 \sum_{l=1}^{L} d_{l-1} d_l .
+# \end{aligned}
 # $$
 #
 # Evaluate them for the digit classifier of 1998 that is now called LeNet-300-100 [@lecun1998gradient; @han2015learning], and for the MLP (multilayer perceptron) in each of the 12 blocks of GPT-2 small, which widens 768 numbers to 3,072 and narrows them again.
@@ -343,9 +351,11 @@ def test_no_line_for_odd_digits():
 # Then $p(x) = (1 - t) f(\ell) + t f(r)$, and so
 #
 # $$
+# \begin{aligned}
 # \lvert f(x) - p(x) \rvert
-# \le (1 - t) \lvert f(x) - f(\ell) \rvert + t \lvert f(x) - f(r) \rvert
-# \le \omega(\Delta),
+# &\le (1 - t) \lvert f(x) - f(\ell) \rvert + t \lvert f(x) - f(r) \rvert \\
+# &\le \omega(\Delta),
+# \end{aligned}
 # $$
 #
 # where $\omega(\Delta)$ is the largest change of $f$ over a distance of at most $\Delta$.
@@ -354,7 +364,7 @@ def test_no_line_for_odd_digits():
 #
 # Better functions need fewer units.
 # If $f$ changes by at most $c$ per unit of length, the same line gives $2 t (1 - t) c \Delta \le c \Delta / 2$.
-# If its slope changes by at most $M$ per unit of length (its second [derivative](../math-foundations/calculus.py) is at most $M$ in size), then the slope of $f + Mx^2/2$ never falls. Such a function lies below its chords, the straight lines between two of its points, which gives $f - p \le \frac{M}{2} (x - \ell)(r - x) \le M \Delta^2 / 8$, and $f - Mx^2/2$ gives the other sign.
+# If its slope changes by at most $M$ per unit of length (its second [derivative](../math-foundations/calculus.py#second-order-curvature) is at most $M$ in size), then the slope of $f + Mx^2/2$ never falls. Such a function lies below its chords, the straight lines between two of its points, which gives $f - p \le \frac{M}{2} (x - \ell)(r - x) \le M \Delta^2 / 8$, and $f - Mx^2/2$ gives the other sign.
 
 # %%
 def interpolator(knots: np.ndarray, values: np.ndarray) -> list:
@@ -511,14 +521,16 @@ ax.legend(loc="lower right");
 #
 # Ten layers deep, a factor of 2 per layer is a factor of about a thousand.
 # So choose the random initial weights such that the signal keeps its size.
-# Let them be independent, symmetric about 0, with [variance](../math-foundations/probability.py) $v$ (here the mean of their squares), and independent of $h$.
+# Let them be independent, symmetric about 0, with [variance](../math-foundations/probability.py#the-rules) $v$ (here the mean of their squares), and independent of $h$.
 # Write $\mathbb{E}$ for the mean over the random draws, and let $\mathbb{E}[h_j^2]$ be the same for all $j$.
 # In the square of $z_k = \sum_j h_j W_{jk}$ the cross terms have mean 0, since $\mathbb{E}[W_{jk} W_{ik}] = 0$ for $i \ne j$. What remains is
 #
 # $$
-# \mathbb{E}[z_k^2] = \sum_{j=1}^{d_{in}} \mathbb{E}[h_j^2] \, \mathbb{E}[W_{jk}^2]
-# = d_{in} v \, \mathbb{E}[h_j^2], \qquad
-# \mathbb{E}[\phi(z_k)^2] = \tfrac{1}{2} \mathbb{E}[z_k^2] .
+# \begin{aligned}
+# \mathbb{E}[z_k^2] &= \sum_{j=1}^{d_{in}} \mathbb{E}[h_j^2] \, \mathbb{E}[W_{jk}^2]
+# = d_{in} v \, \mathbb{E}[h_j^2], \\
+# \mathbb{E}[\phi(z_k)^2] &= \tfrac{1}{2} \mathbb{E}[z_k^2] .
+# \end{aligned}
 # $$
 #
 # The second equation is ReLU's: $z_k$ is as often negative as positive, and half of the mean square is lost.
@@ -544,15 +556,15 @@ for gain in (1.0, 2.0, 4.0):
 
 # %% [markdown]
 # **What the code shows:** after 19 layers the half that ReLU takes is a factor of hundreds, and He's gain removes it, up to the luck of 19 random matrices.
-# This holds at the start; what keeps signals in range later is normalisation ([regularization](regularization.py)) and residual connections ([transformer](../transformers/transformer-architecture.py)).
-# With growing width even a good start is not enough: muP scales each layer's learning rate too, so that settings tuned on a narrow model carry over to a wide one [@yang2022tensor].
+# This holds at the start; what keeps signals in range later is normalisation ([regularization](regularization.py#keep-the-signals-in-range)) and residual connections ([transformer](../transformers/transformer-architecture.py#the-residual-stream)).
+# With growing width even a good start is not enough: [muP](../training/optimizers.py#widths-the-rate-that-transfers) scales each layer's learning rate too, so that settings tuned on a narrow model carry over to a wide one [@yang2022tensor].
 
 # %% [markdown]
 # ### Training two layers
 #
 # The perceptron rule cannot train $W^{(1)}$: nobody tells a hidden unit what it should have said.
-# Gradient descent can.
-# A [softmax](../math-foundations/probability.py) turns the $K$ scores into probabilities (their exponentials, divided by the sum of these), and the [loss](../training/loss-functions.py), called cross-entropy, is minus the logarithm of the probability given to the true class, averaged over the batch.
+# [Gradient descent](../math-foundations/optimization.py#the-step) can.
+# A [softmax](../math-foundations/probability.py#from-scores-to-probabilities) turns the $K$ scores into probabilities (their exponentials, divided by the sum of these), and the [loss](../training/loss-functions.py#cross-entropy-for-any-target), called cross-entropy, is minus the logarithm of the probability given to the true class, averaged over the batch.
 # Every parameter then moves against its derivative, the rate at which the loss grows with it: after every 25 images, in 30 passes (*epochs*) over the training images in random order.
 # [Backpropagation](backpropagation.py) derives the four lines that compute the derivatives; here take them as given, for the tests compare them with PyTorch.
 
@@ -601,7 +613,7 @@ def accuracy(params: list, X: np.ndarray, y: np.ndarray) -> float:
 # ### Experiment: how many hidden units does "odd" need?
 #
 # **Question.** How does test accuracy on odd digits depend on the width of the hidden layer, and is it the *learning* of the hidden layer that helps, or its existence?
-# Rosenblatt's machine had a hidden layer too, fixed at random.
+# [Rosenblatt's machine](perceptron.py#where-it-comes-from) had a hidden layer too, fixed at random.
 # So compare three: two trained layers; a random hidden layer, frozen, under a logistic regression; and scikit-learn's `MLPClassifier` of the same size, with the same rate, batch and number of passes but its own initial weights.
 #
 # **Prediction.** One unit is one hyperplane, so it should do no better than the line.
@@ -806,11 +818,11 @@ def test_width_experiment():
 # |---|---|---|
 # | 2014 | deep linear networks [@saxe2014exact] | A stack without bends collapses as a function, yet it does not *learn* like one layer: its error falls in steps. |
 # | 2016 | depth separation [@eldan2016power] | Some functions of $d$ variables need two hidden layers, or width exponential in $d$. |
-# | 2016 | residual connections [@he2016deep] | Each layer adds to its input instead of replacing it, so that very deep stacks train ([transformer](../transformers/transformer-architecture.py)). |
+# | 2016 | residual connections [@he2016deep] | Each layer adds to its input instead of replacing it, so that very deep stacks train ([transformer](../transformers/transformer-architecture.py#the-residual-stream)). |
 # | 2017 | memorisation [@zhang2017understanding] | Networks that generalise well also fit random labels, so the ability to fit cannot explain generalisation. |
 # | 2018 | neural tangent kernel [@jacot2018neural] | In the limit of infinite width, suitably scaled, features hardly move, and training becomes a linear problem. |
 # | 2019 | double descent [@belkin2019reconciling] | Test error can fall again beyond the width at which the training data are fitted exactly. |
-# | 2020 | gated units [@shazeer2020glu] | Two first layers are multiplied with each other, one of them bent; most large language models of 2026 use such MLPs. |
+# | 2020 | gated units [@shazeer2020glu] | [Two first layers are multiplied](activation-functions.py#gated-units) with each other, one of them bent; most large language models of 2026 use such MLPs. |
 # | 2021 | MLPs as memories [@geva2021transformer] | In a transformer, a hidden unit's first weights act as a pattern to detect, its second as what to write. |
 #
 # ### Where it comes from
@@ -920,7 +932,7 @@ print("rate 10.0: over 40% of the units silent on every image, test below 0.92")
 # **Symptom:** a hidden layer mostly of zeros, and beyond some learning rate, accuracy that collapses.
 # **Cause:** one large step makes a unit negative for every input; then its gradient is zero too, and in a first layer nothing can bring it back.
 # The cliff comes without warning: the rate before it is the best of the four.
-# **Fix:** a smaller rate, or a warm-up (a rate that starts small and grows); watch the share of silent units; or a bend that is not flat on its left side ([activation functions](activation-functions.py)).
+# **Fix:** a smaller rate, or a warm-up (a rate that starts small and grows); watch the share of silent units; or a bend that is not flat on its left side ([activation functions](activation-functions.py#dead-units-and-activations-that-cannot-die)).
 #
 # ### Conventions and common confusions
 #
@@ -1079,7 +1091,7 @@ def test_memorise():
 # %% [markdown]
 # ### Exercise 5 (explore): parity with one hidden layer
 #
-# Parity of $n$ bits, "is the number of ones odd?", needed a feature that looks at all points.
+# Parity of $n$ bits, "is the number of ones odd?", [needed a feature that looks at all points](perceptron.py#what-one-neuron-cannot-do).
 # Build it with one hidden layer of $n$ ReLU units.
 # How do the weights grow, and what do tents make of it when $n = 2^k$?
 

@@ -12,15 +12,17 @@
 #
 # $$
 # \boxed{
-# \hat{y} = \text{sign}(w \cdot x + b), \qquad
-# \text{and if } y (w \cdot x + b) \le 0: \quad
-# w \leftarrow w + y x, \quad b \leftarrow b + y
+# \begin{aligned}
+# \hat{y} &= \text{sign}(w \cdot x + b), \\
+# w &\leftarrow w + y x, \quad b \leftarrow b + y
+# \quad \text{if } y (w \cdot x + b) \le 0
+# \end{aligned}
 # }
 # $$
 #
 # The input $x \in \mathbb{R}^d$ is a row of $d$ numbers, $w \in \mathbb{R}^d$ holds one *weight* for each of them, and $b$ is a number, the *bias*.
 # The prediction $\hat{y}$ is $+1$ if the *score* $w \cdot x + b$ is positive and $-1$ otherwise; $y$ is the true label, $+1$ or $-1$.
-# The second half is the whole of learning: after a mistake, add the example to the weights, with the sign it should have had.
+# The second line is the whole of learning: after a mistake, add the example to the weights, with the sign it should have had.
 #
 # The perceptron [@rosenblatt1958perceptron] learns its weights from examples, with a proof that it gets there [@novikoff1962convergence], and nearly every parameter of a language model still sits in such a dot product.
 
@@ -97,7 +99,7 @@ print(f"votes {by_votes:.1%}, templates {by_template:.1%} of the test images rig
 # **What this means:** each input gives evidence, positive or negative, in proportion to its weight.
 # The bias is the evidence you have before you look.
 #
-# The [dot product](../math-foundations/linear-algebra.py) makes this geometry.
+# The [dot product](../math-foundations/linear-algebra.py#the-dot-product-measures-similarity) makes this geometry.
 # The inputs with $z = 0$ form a *hyperplane*: a line for $d = 2$, a plane for $d = 3$.
 # For two of its points $x$ and $x'$ you have $w \cdot (x - x') = 0$, so $w$ is perpendicular to it.
 # Walk from $x$ a distance $t$ against the direction $w / \lVert w \rVert$, and the score falls by $t \lVert w \rVert$; you reach the hyperplane at
@@ -527,7 +529,7 @@ for kind, scores in even_odd.items():
 
 # %% [markdown]
 # **What the code shows:** the last weights depend on luck; the average hardly does.
-# Averages of weights along training returned in deep learning, in [optimizers](../training/optimizers.py), for the same reason.
+# Averages of weights along training returned in deep learning, in [optimizers](../training/optimizers.py#exercise-5-apply-an-average-of-the-weights), for the same reason.
 #
 # ### What one neuron cannot do
 #
@@ -595,8 +597,10 @@ print("with a third input x1 * x2:", separable(signed_rows(product_added, y_xor)
 # Hyperplanes through $p$ and the origin split the other points as they split their projections along $p$, in $d - 1$ dimensions. So
 #
 # $$
-# C(n + 1, d) = C(n, d) + C(n, d - 1), \qquad
-# C(n, d) = 2 \sum_{k=0}^{d-1} \binom{n-1}{k} ,
+# \begin{aligned}
+# C(n + 1, d) &= C(n, d) + C(n, d - 1), \\
+# C(n, d) &= 2 \sum_{k=0}^{d-1} \binom{n-1}{k} ,
+# \end{aligned}
 # $$
 #
 # where the sum solves the recursion with $C(1, d) = 2$ and $C(n, 0) = 0$ [@cover1965geometrical].
@@ -668,12 +672,14 @@ ax.legend(loc="lower left");
 # The perceptron has no opinion on *how* right an answer is.
 # Write $m = y (w \cdot x + b)$ for the score on the correct side, and let a *loss* $\ell(m)$ say how bad that score is.
 # The slope of its curve at $m$, written $d\ell / dm$, is the rise of the loss per small step of $m$ to the right.
-# [Calculus](../math-foundations/calculus.py) computes slopes; here you can read them off @fig-losses.
+# [Calculus](../math-foundations/calculus.py#one-input-a-slope-is-a-prediction) computes slopes; here you can read them off @fig-losses.
 # Three neurons use the same update with three different factors, each the slope of a loss with its sign turned:
 #
 # $$
-# w \leftarrow w + \eta \, g(m) \, y x, \qquad b \leftarrow b + \eta \, g(m) \, y, \qquad
-# g(m) = -\frac{d\ell}{dm} .
+# \begin{aligned}
+# w &\leftarrow w + \eta \, g(m) \, y x, \quad b \leftarrow b + \eta \, g(m) \, y, \\
+# g(m) &= -\frac{d\ell}{dm} .
+# \end{aligned}
 # $$
 #
 # | neuron | loss $\ell(m)$ | factor $g(m)$ | year |
@@ -684,12 +690,12 @@ ax.legend(loc="lower left");
 #
 # As in Section 1, the update adds $\eta \, g(m) (\lVert x \rVert^2 + 1)$ to $m$.
 # For a small rate $\eta$ the loss changes by its slope times that step, by $-\eta \, g(m)^2 (\lVert x \rVert^2 + 1)$.
-# So the loss of the example falls, whatever the sign of the factor; this is [gradient descent](../math-foundations/optimization.py).
+# So the loss of the example falls, whatever the sign of the factor; this is [gradient descent](../math-foundations/optimization.py#the-step).
 # (The perceptron's loss has a kink at $m = 0$, where the rule takes the slope of the left side.)
 #
 # **What this means:** the input says in which direction to move, the factor how far.
 # Adaline compares the score with $y$ *before* the threshold, since $\frac{1}{2}(y - z)^2 = \frac{1}{2}(1 - m)^2$ [@widrow1960adaptive].
-# The logistic neuron reads $\sigma(z)$ as the probability of $+1$ [@cox1958regression]. Then $\sigma(m)$ is the probability of the true label, and the loss is $-\log \sigma(m)$, the [cross-entropy](../training/loss-functions.py).
+# The logistic neuron reads $\sigma(z)$ as the probability of $+1$ [@cox1958regression]. Then $\sigma(m)$ is the probability of the true label, and the loss is $-\log \sigma(m)$, the [cross-entropy](../math-foundations/probability.py#a-distribution-makes-a-loss).
 
 # %%
 def factor(m: np.ndarray, kind: str) -> np.ndarray:
@@ -940,9 +946,9 @@ print(f"{neurons:,} neurons in 12 blocks hold {in_neurons / 124_439_808:.0%}, "
 
 # %% [markdown]
 # **What the code shows:** `{python} f"{(in_neurons + words) / 124_439_808:.1%}"` of the model is weights and biases of neurons (later topics build the parts named here).
-# The last layer is this page's ten-class perceptron with 50,257 classes: one neuron per vocabulary entry, and greedy decoding is its argmax ([GPT](../transformers/gpt.py)).
-# A score of [attention](../transformers/attention.py) is a neuron whose weights are another token's key.
-# A reward model ends in one neuron ([RLHF](../modern-llms/rlhf.py)).
+# The last layer is this page's ten-class perceptron with 50,257 classes: one neuron per vocabulary entry, and greedy decoding is its argmax ([GPT](../transformers/gpt.py#by-hand)).
+# A score of [attention](../transformers/attention.py#mathematical-foundation) is a neuron whose weights are another token's key.
+# A reward model ends in one neuron ([RLHF](../modern-llms/rlhf.py#where-the-score-comes-from)).
 # And if you ask what a hidden state knows, you train one neuron on it, a linear probe [@alain2016understanding].
 #
 # | year | idea | in one sentence |
@@ -993,7 +999,7 @@ two_largest = np.sort(squares)[-2:].sum() / squares.sum()
 # **Symptom:** accuracy depends on the order of the data, and mistakes have not ended after 1,000 passes.
 # **Cause:** an update adds $x$, and two of the thirty features make up `{python} f"{two_largest:.0%}"` of $\lVert x \rVert^2$, so they overrule the others. Scaling does not change *whether* a hyperplane separates the data, only the bound $(R / \gamma)^2$.
 # **Fix:** standardise, with the mean and deviation of the *training* data.
-# Inside networks, normalisation layers do this job ([regularization](regularization.py)).
+# Inside networks, normalisation layers do this job ([regularization](regularization.py#keep-the-signals-in-range)).
 #
 # ### Failure mode 2: the forgotten bias
 #
@@ -1257,7 +1263,7 @@ def test_cooled_pass():
 # %% [markdown] tags=["solution"]
 # The factor tends to 1 for $m \lt 0$ and to 0 for $m \gt 0$: the perceptron.
 # At $m = 0$ it stays $\frac{1}{2}$, so a first update from zero weights is half of the perceptron's.
-# Dividing scores by a temperature $1/c$ is the same knob that sharpens the [softmax](../math-foundations/probability.py).
+# Dividing scores by a temperature $1/c$ is the same knob that sharpens the [softmax](../math-foundations/probability.py#from-scores-to-probabilities).
 
 # %% [markdown]
 # ## Summary
@@ -1273,4 +1279,4 @@ def test_cooled_pass():
 # | Smooth neuron | $w \leftarrow w + \eta \, \sigma(-m) \, y x$ | `factor(m, "logistic") * y` | [loss functions](../training/loss-functions.py) |
 # | Parameters | $d_{out} (d_{in} + 1)$ | `W.size + b.size` | counting any model |
 #
-# **The essential insight:** a neuron is a direction in the space of inputs. Scoring is projecting onto it, and learning is adding examples to it, most of all those that came out wrong. If some direction separates the data, this simplest of rules finds one after a number of mistakes that does not depend on the dimension; if none does, no rule can, and the cure is not a better rule but better features. Replace the threshold by a slope, and the features can be learned too.
+# **The essential insight:** a neuron is a direction in the space of inputs. Scoring is projecting onto it, and learning is adding examples to it, most of all those that came out wrong. If some direction separates the data, this simplest of rules finds one after a number of mistakes that does not depend on the dimension; if none does, no rule can, and the cure is not a better rule but better features. Replace the threshold by a slope, and the features can be learned too, in [layers](multilayer-networks.py#training-two-layers). One thing stays open even there: on an image every weight belongs to one pixel, so what is learned in one place is unknown in the next. [Convolutional networks](../architectures/cnns.py#a-network-that-learns-each-place-anew) begin with that.

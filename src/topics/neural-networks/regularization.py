@@ -15,9 +15,9 @@
 # $$
 # \boxed{
 # \min_\theta \, L(\theta) + \frac{\lambda}{2} \lVert \theta \rVert^2,
-# \qquad
+# \quad
 # \tilde{h} = \frac{m \odot h}{1 - p},
-# \qquad
+# \quad
 # \hat{z} = \frac{z - \mu}{\sqrt{\sigma^2 + \epsilon}}
 # }
 # $$
@@ -33,7 +33,7 @@
 #
 # ### A network that learns mistakes by heart
 #
-# A wide enough network can [store any labels](multilayer-networks.py).
+# A wide enough network can [store any labels](multilayer-networks.py#exercise-4-apply-memorise-anything).
 # Take 500 of the digits that come with scikit-learn [@alpaydin1998optical], redraw 30% of their labels at random, and train one hidden layer of 128 ReLU units.
 # The arguments `decay` and `p` of `train_net` are cures explained below; at zero they do nothing.
 
@@ -141,7 +141,7 @@ for share, runs in plain.items():
 # 2. **Add noise.** Dropout removes a random part of the hidden units at each step. No unit can count on a particular other one, so what is stored must be stored redundantly.
 # 3. **Stop early.** Gradient descent learns what many examples agree on first and exceptions last.
 #
-# Weight decay is the gradient of the penalty: $\lambda \theta$ is added to the gradient, so plain SGD with rate $\eta$ takes the step
+# Weight decay is the gradient of the penalty: $\lambda \theta$ is added to the gradient, so plain [SGD](../math-foundations/optimization.py#noise) with rate $\eta$ takes the step
 #
 # $$
 # \theta \leftarrow \theta - \eta \left(\frac{\partial L}{\partial \theta} + \lambda \theta\right)
@@ -222,15 +222,16 @@ axes[0].legend()
 # ### Keep the signals in range
 #
 # Normalisation solves another problem: the scale of what flows.
-# In the network of eight sigmoid layers that opened [activation functions](activation-functions.py) nothing learned: gradients vanished on the way down. A computed start saved it there; a norm makes that care unnecessary.
+# In the network of eight sigmoid layers that opened [activation functions](activation-functions.py#a-deep-network-that-does-not-learn) nothing learned: gradients vanished on the way down. A computed start saved it there; a norm makes that care unnecessary.
 # *Batch normalisation* forces each pre-activation to mean 0 and variance 1 over the examples of the batch, then lets the network choose another scale $g$ and shift $b$ [@ioffe2015batch]:
 #
 # $$
-# \mu_j = \frac{1}{n} \sum_{i=1}^{n} z_{ij},
+# \begin{aligned}
+# \mu_j &= \frac{1}{n} \sum_{i=1}^{n} z_{ij},
 # \quad
-# \sigma_j^2 = \frac{1}{n} \sum_{i=1}^{n} (z_{ij} - \mu_j)^2,
-# \quad
-# y_{ij} = g_j \frac{z_{ij} - \mu_j}{\sqrt{\sigma_j^2 + \epsilon}} + b_j
+# \sigma_j^2 = \frac{1}{n} \sum_{i=1}^{n} (z_{ij} - \mu_j)^2, \\
+# y_{ij} &= g_j \frac{z_{ij} - \mu_j}{\sqrt{\sigma_j^2 + \epsilon}} + b_j
+# \end{aligned}
 # $$
 #
 # **What this means:** each *feature* is compared with itself in the other examples.
@@ -240,13 +241,14 @@ axes[0].legend()
 # **By hand.** Three examples, two features, $\epsilon = 0$, running mean 0 and variance 1 at the start, momentum $0.1$:
 #
 # $$
-# Z = \begin{bmatrix} 0 & 2 \\ 0 & 4 \\ 3 & 6 \end{bmatrix},
+# \begin{aligned}
+# Z &= \begin{bmatrix} 0 & 2 \\ 0 & 4 \\ 3 & 6 \end{bmatrix},
 # \quad
 # \mu = (1, 4),
 # \quad
-# \sigma^2 = \left(2, \tfrac{8}{3}\right),
-# \quad
-# \hat{Z} = \begin{bmatrix} -1/\sqrt{2} & -\sqrt{3/2} \\ -1/\sqrt{2} & 0 \\ 2/\sqrt{2} & \sqrt{3/2} \end{bmatrix}
+# \sigma^2 = \left(2, \tfrac{8}{3}\right), \\
+# \hat{Z} &= \begin{bmatrix} -1/\sqrt{2} & -\sqrt{3/2} \\ -1/\sqrt{2} & 0 \\ 2/\sqrt{2} & \sqrt{3/2} \end{bmatrix}
+# \end{aligned}
 # $$
 #
 # The unbiased variances are $3$ and $4$, so the new running values are $0.1 \mu = (0.1, 0.4)$ and $0.9 \cdot 1 + 0.1 \cdot (3, 4) = (1.2, 1.3)$.
@@ -426,7 +428,7 @@ def test_memorising_conclusion():
 # ### Weight decay shrinks each direction by its own factor
 #
 # A Gaussian [prior](../math-foundations/probability.py#priors) on the weights gives the squared penalty ("L2").
-# For [least squares](../math-foundations/linear-algebra.py#projection-and-least-squares), $L = \frac{1}{2n} \lVert XW - Y \rVert^2$, setting the gradient to zero gives *ridge regression* [@hoerl1970ridge]; put in the singular value decomposition $X = U \, \text{diag}(\sigma) \, V^\top$:
+# For [least squares](../math-foundations/linear-algebra.py#projection-and-least-squares), $L = \frac{1}{2n} \lVert XW - Y \rVert^2$, setting the gradient to zero gives *ridge regression* [@hoerl1970ridge]; put in the [singular value decomposition](../math-foundations/linear-algebra.py#the-singular-value-decomposition) $X = U \, \text{diag}(\sigma) \, V^\top$:
 #
 # $$
 # W = (X^\top X + n \lambda I)^{-1} X^\top Y
@@ -506,13 +508,14 @@ ax.margins(x=0)
 # ### Weight decay is not L2 under Adam
 #
 # For SGD, "add $\lambda \theta$ to the gradient" and "shrink the weights" are the same step.
-# [Adam](../training/optimizers.py) divides each gradient, smoothed, by the running root mean square $\sqrt{v}$ of that weight's gradients.
+# [Adam](../training/optimizers.py#a-direction-for-each-gradient) divides each gradient, smoothed, by the running root mean square $\sqrt{v}$ of that weight's gradients.
 # If $\lambda \theta$ is part of the gradient, it is divided too:
 #
 # $$
-# \text{L2 in Adam:} \quad \theta \leftarrow \theta - \eta \frac{g + \lambda \theta}{\sqrt{v} + \epsilon},
-# \qquad
-# \text{decoupled (AdamW):} \quad \theta \leftarrow (1 - \eta \lambda) \theta - \eta \frac{g}{\sqrt{v} + \epsilon}
+# \begin{aligned}
+# \text{L2 in Adam:} \quad \theta &\leftarrow \theta - \eta \frac{g + \lambda \theta}{\sqrt{v} + \epsilon}, \\
+# \text{decoupled (AdamW):} \quad \theta &\leftarrow (1 - \eta \lambda) \theta - \eta \frac{g}{\sqrt{v} + \epsilon}
+# \end{aligned}
 # $$
 #
 # Left out here are the smoothing of $g$ and the correction of the first steps; the code has both.
@@ -567,7 +570,7 @@ for name, decoupled in (("Adam with L2", False), ("AdamW", True)):
 #
 # **What this means:** dropout is ridge regression with one strength per weight, in proportion to the size of its feature $X_{:j}$, column $j$ of $X$.
 # Rescaling a feature changes nothing, unlike with plain decay.
-# For logistic regression the same holds to second order, with the curvature of the loss in the strength [@wager2013dropout]; for deep networks no such formula is exact.
+# For [logistic regression](perceptron.py#from-threshold-to-slope) the same holds to second order, with the curvature of the loss in the strength [@wager2013dropout]; for deep networks no such formula is exact.
 
 
 # %%
@@ -659,11 +662,12 @@ def test_dropout_is_ridge():
 # As $\overline{\hat{z}} = 0$, all together
 #
 # $$
-# dz = \frac{1}{r} \left(\hat{g} - \overline{\hat{g}} - \hat{z} \, \overline{\hat{g} \odot \hat{z}}\right),
-# \quad
-# dg = \sum_i dy_i \, \hat{z}_i,
+# \begin{aligned}
+# dz &= \frac{1}{r} \left(\hat{g} - \overline{\hat{g}} - \hat{z} \, \overline{\hat{g} \odot \hat{z}}\right), \\
+# dg &= \sum_i dy_i \, \hat{z}_i,
 # \quad
 # db = \sum_i dy_i
+# \end{aligned}
 # $$
 #
 # **What this means:** two parts of the gradient are removed, a common shift and a common stretch, because the layer undoes both: adding a constant to a feature, or doubling it, changes no output (up to $\epsilon$).
@@ -682,7 +686,7 @@ def batch_norm_backward(dY: np.ndarray, Z: np.ndarray, g: np.ndarray,
 
 # %% [markdown]
 # Layer norm is the same formula with means over features; without centring it is RMS norm.
-# These four functions come back in the [transformer](../transformers/transformer-architecture.py).
+# These four functions come back in the [transformer](../transformers/transformer-architecture.py#a-standard-size-norms).
 
 
 # %%
@@ -793,7 +797,7 @@ def test_norm_defaults_and_leading_axes():
 # %% [markdown]
 # ### Why batch norm helps, and why not
 #
-# Put it into the eight sigmoid layers, with the same data, rates and number of steps as [before](activation-functions.py).
+# Put it into the eight sigmoid layers, with the same data, rates and number of steps as [before](activation-functions.py#a-deep-network-that-does-not-learn).
 # Its authors gave as the reason that layers need not chase the shifting distribution of their inputs, the *internal covariate shift*.
 # In the spirit of Santurkar et al. [@santurkar2018how] a third network puts that shift *back*: behind each norm the activations are scaled and shifted by noise, whose mean is drawn anew for each feature at every step.
 
@@ -1063,7 +1067,7 @@ for name, runs in errors.items():
 # |---|---|---|
 # | data augmentation | trains on changed copies whose label is known: shifts, flips, crops | says what does *not* matter; in image models since the 1990s, at scale in 2012 [@krizhevsky2012imagenet] |
 # | mixup [@zhang2018mixup] | trains on $\alpha x_i + (1 - \alpha) x_j$ with target $\alpha y_i + (1 - \alpha) y_j$, $\alpha$ random | asks for straight lines between examples |
-# | label smoothing [@szegedy2016rethinking] | moves a little target probability to the other classes | see [loss functions](../training/loss-functions.py) |
+# | label smoothing [@szegedy2016rethinking] | moves a little target probability to the other classes | see [loss functions](../training/loss-functions.py#softer-targets-label-smoothing) |
 # | ensembles | averages several trained models | removes variance, costs every model again |
 # | small [batches](../training/batching.py) | noisy gradients | a side effect rather than a dial |
 #
@@ -1071,8 +1075,8 @@ for name, runs in errors.items():
 #
 # - **Convolutional image networks** often keep batch norm; ConvNeXt uses layer norm [@liu2022convnet], and networks without any norm have matched it, with careful scaling and clipped gradients [@brock2021high].
 # - **Transformers** use layer or RMS norm, which do not depend on the batch; replacing the norm by a learned tanh also works [@zhu2025transformers].
-# - **Dropout** was 0.1 in the first transformer [@vaswani2017attention] and in BERT [@devlin2019bert]. [Pretraining](../modern-llms/pretraining.py) that reads most of its text once usually leaves it out: PaLM trained without and mostly used 0.1 for fine-tuning [@chowdhery2022palm], and a study up to 1.4 billion parameters found one-epoch models better without [@liu2025drop].
-# - **Decay** of 0.1 is in many recipes, from GPT-3 [@brown2020language] to Llama with AdamW [@touvron2023llama]. In one-epoch training it lowers the *training* loss, as a learning-rate effect [@dangelo2024why]. Where data must be repeated, it regularises again: with 200 million tokens the best decay was 30 times the usual one [@kim2025pretraining].
+# - **Dropout** was 0.1 in the first transformer [@vaswani2017attention] and in [BERT](../transformers/bert.py) [@devlin2019bert]. [Pretraining](../modern-llms/pretraining.py) that reads most of its text once usually leaves it out: PaLM trained without and mostly used 0.1 for [fine-tuning](../modern-llms/fine-tuning.py) [@chowdhery2022palm], and a study up to 1.4 billion parameters found one-epoch models better without [@liu2025drop].
+# - **Decay** of 0.1 is in many recipes, from GPT-3 [@brown2020language] to Llama with AdamW [@touvron2023llama]. In one-epoch training it lowers the *training* loss, as a learning-rate effect [@dangelo2024why]. Where data must be repeated, it regularises again: with 200 million [tokens](../modern-llms/pretraining.py#byte-pair-encoding) the best decay was 30 times the usual one [@kim2025pretraining].
 #
 # Decay in neural networks was studied by 1991 [@krogh1991simple]; dropout came in 2012 to 2014 [@srivastava2014dropout].
 
@@ -1124,7 +1128,7 @@ def test_double_descent_conclusion():
 #
 # Dropout and decay add no parameters.
 # Batch norm adds, for each channel, a gain and a shift that are learned and two running numbers that are not.
-# The 50-layer [residual network](../architectures/cnns.py) of 2015 [@he2016deep] has a first layer of 64 channels and four stages of blocks; a block of width $w$ normalises $w + w + 4w$ channels, and each stage $4w$ more on its shortcut:
+# The 50-layer [residual network](../architectures/cnns.py#from-1980-to-today) of 2015 [@he2016deep] has a first layer of 64 channels and four stages of blocks; a block of width $w$ normalises $w + w + 4w$ channels, and each stage $4w$ more on its shortcut:
 #
 # $$
 # \text{channels} = 64 + \sum_{\text{stages}} \left(6w \cdot \text{blocks} + 4w\right)

@@ -16,8 +16,10 @@
 #
 # $$
 # \boxed{
-# P = \text{softmax}\left(\phi\left(X W^{(1)} + b^{(1)}\right) W^{(2)} + b^{(2)}\right), \qquad
-# \theta \leftarrow \theta - \eta \frac{\partial L}{\partial \theta}
+# \begin{aligned}
+# P &= \text{softmax}\left(\phi\left(X W^{(1)} + b^{(1)}\right) W^{(2)} + b^{(2)}\right), \\
+# \theta &\leftarrow \theta - \eta \frac{\partial L}{\partial \theta}
+# \end{aligned}
 # }
 # $$
 #
@@ -97,7 +99,7 @@ assert line_tune < 0.98
 # ## 2. One layer and its gradient
 #
 # Ten neurons side by side compute the scores $S = XW + b$, with one row per image.
-# A [softmax](../math-foundations/probability.py) turns a row $s$ of $S$ into probabilities $p_k = e^{s_k} / \sum_l e^{s_l}$,
+# A [softmax](../math-foundations/probability.py#from-scores-to-probabilities) turns a row $s$ of $S$ into probabilities $p_k = e^{s_k} / \sum_l e^{s_l}$,
 # and the loss is the mean of $-\log p_y$, with $y$ the true class: the *cross-entropy*.
 
 # %%
@@ -145,13 +147,15 @@ print(f"log 10:               {np.log(10):.3f}")
 #
 # One step further back. Entry by entry, $S_{ik} = \sum_j X_{ij} W_{jk} + b_k$.
 # The weight $W_{jk}$ acts on the score $S_{ik}$ of *every* image $i$, each time with the slope $X_{ij}$, and the
-# [chain rule](../math-foundations/calculus.py) adds up all ways:
+# [chain rule](../math-foundations/calculus.py#many-outputs-the-jacobian-and-the-chain-rule) adds up all ways:
 #
 # $$
-# \frac{\partial L}{\partial W_{jk}} = \sum_{i=1}^{n} X_{ij} \frac{\partial L}{\partial S_{ik}},
+# \begin{aligned}
+# \frac{\partial L}{\partial W_{jk}} &= \sum_{i=1}^{n} X_{ij} \frac{\partial L}{\partial S_{ik}},
 # \quad \text{so} \quad
-# \frac{\partial L}{\partial W} = X^\top \frac{\partial L}{\partial S}, \qquad
-# \frac{\partial L}{\partial b_k} = \sum_{i=1}^{n} \frac{\partial L}{\partial S_{ik}}.
+# \frac{\partial L}{\partial W} = X^\top \frac{\partial L}{\partial S}, \\
+# \frac{\partial L}{\partial b_k} &= \sum_{i=1}^{n} \frac{\partial L}{\partial S_{ik}}.
+# \end{aligned}
 # $$
 #
 # In code, `dA` is always $\partial L / \partial A$, of the shape of `A`.
@@ -274,8 +278,10 @@ def test_numeric_gradient():
 # Put a hidden layer of $m$ ReLU units in front of the ten neurons:
 #
 # $$
-# Z = X W^{(1)} + b^{(1)}, \qquad H = \max(Z, 0), \qquad
-# S = H W^{(2)} + b^{(2)}, \qquad P = \text{softmax}(S).
+# \begin{aligned}
+# Z &= X W^{(1)} + b^{(1)}, \quad H = \max(Z, 0), \\
+# S &= H W^{(2)} + b^{(2)}, \quad P = \text{softmax}(S).
+# \end{aligned}
 # $$
 #
 # | array | code | shape | by hand | digits, a batch of 32 |
@@ -289,10 +295,12 @@ def test_numeric_gradient():
 # By hand, for one input $x = (1, 2)$ of the class $y = 1$ (the second of two) and
 #
 # $$
-# W^{(1)} = \begin{bmatrix} 1 & -1 & 2 \\ 1 & 1 & -2 \end{bmatrix}, \quad
-# b^{(1)} = (-1, 0, 0), \quad
-# W^{(2)} = \begin{bmatrix} 1 & 0 \\ -1 & 1 \\ 5 & 2 \end{bmatrix}, \quad
+# \begin{aligned}
+# W^{(1)} &= \begin{bmatrix} 1 & -1 & 2 \\ 1 & 1 & -2 \end{bmatrix}, \quad
+# b^{(1)} = (-1, 0, 0), \\
+# W^{(2)} &= \begin{bmatrix} 1 & 0 \\ -1 & 1 \\ 5 & 2 \end{bmatrix}, \quad
 # b^{(2)} = (0, -1).
+# \end{aligned}
 # $$
 #
 # Layer 1 gives $z = (3, 1, -2) + (-1, 0, 0) = (2, 1, -2)$, the bend $h = (2, 1, 0)$, and layer 2
@@ -525,10 +533,12 @@ report("db1", db1, numeric_gradient(
 # On the hand example, $\partial L / \partial s = p - (0, 1) = (0.731, -0.731)$, and everything else is a multiple of 0.731:
 #
 # $$
-# \frac{\partial L}{\partial W^{(2)}} = 0.731 \begin{bmatrix} 2 & -2 \\ 1 & -1 \\ 0 & 0 \end{bmatrix}, \quad
-# \frac{\partial L}{\partial h} = 0.731\,(1, -2, 3), \quad
-# \frac{\partial L}{\partial z} = 0.731\,(1, -2, 0), \quad
-# \frac{\partial L}{\partial W^{(1)}} = 0.731 \begin{bmatrix} 1 & -2 & 0 \\ 2 & -4 & 0 \end{bmatrix}
+# \begin{aligned}
+# \frac{\partial L}{\partial W^{(2)}} &= 0.731 \begin{bmatrix} 2 & -2 \\ 1 & -1 \\ 0 & 0 \end{bmatrix}, \\
+# \frac{\partial L}{\partial h} &= 0.731\,(1, -2, 3), \quad
+# \frac{\partial L}{\partial z} = 0.731\,(1, -2, 0), \\
+# \frac{\partial L}{\partial W^{(1)}} &= 0.731 \begin{bmatrix} 1 & -2 & 0 \\ 2 & -4 & 0 \end{bmatrix}
+# \end{aligned}
 # $$
 #
 # Unit 3 would have mattered most ($5 - 2 = 3$), but it was silent, and the gate closes.
@@ -723,7 +733,7 @@ ax.legend(loc="lower left")
 # **What the code shows:** in @fig-curve momentum ends at a loss of `{python} f"{curves['rate 0.1, momentum 0.9'][:, -1].mean():.4f}"` where the plain rate of 0.1 has reached `{python} f"{curves['rate 0.1'][:, -1].mean():.2f}"`.
 # The control says what momentum is worth: ten times the rate alone gives nearly the same loss, `{python} f"{curves['rate 1, no momentum'][:, -1].mean():.4f}"`, on a rougher way with wider bands.
 # So here momentum is mostly a larger step, taken more steadily; the tuning accuracies are `{python} f"{tuned['rate 0.1, momentum 0.9']:.1%}"` and `{python} f"{tuned['rate 1, no momentum']:.1%}"`, and a step of 0.5 % is one image.
-# [Optimization](../math-foundations/optimization.py) shows where momentum earns more: in long, narrow valleys.
+# [Optimization](../math-foundations/optimization.py#momentum) shows where momentum earns more: in long, narrow valleys.
 
 # %% tags=["test"]
 def test_minibatches_and_order():
@@ -997,7 +1007,7 @@ ax.legend(loc="center right")
 # ### Exercise 4 (apply): the library's default penalty
 #
 # By default `MLPClassifier` adds to the loss of a batch of $n$ images the penalty $\frac{\alpha}{2n} \sum W_{jk}^2$, summed over the weights of both
-# layers and not over biases, with $\alpha = 10^{-4}$ (it keeps weights small; [regularization](../neural-networks/regularization.py) says why).
+# layers and not over biases, with $\alpha = 10^{-4}$ (it keeps weights small; [regularization](../neural-networks/regularization.py#three-ways-to-hold-back) says why).
 # Add its gradient.
 
 # %%

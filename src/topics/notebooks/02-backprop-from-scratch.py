@@ -268,7 +268,7 @@ def test_every_intermediate_matches_autograd():
 #
 # ### Why the last three steps are fused
 #
-# The first three rows of the table, the loss and the [softmax](../math-foundations/probability.py), multiply out to $dz^{(L)} = (p - \text{onehot}(y)) / n$:
+# The first three rows of the table, the loss and the [softmax](../math-foundations/probability.py#from-scores-to-probabilities), multiply out to $dz^{(L)} = (p - \text{onehot}(y)) / n$:
 # put the $dp$ of the second row into the third, and the $1/q$ cancels.
 # Same mathematics, so why bother?
 # Turn a knob: two classes, logits $(0, m)$, and class 0 is right. The larger the margin $m$, the
@@ -313,7 +313,7 @@ assert sizes_of["fused"][-1] == 1 and sizes_of["log(q + 1e-12)"][40] < 1e-5
 # %% [markdown]
 # ## 3. A judge that knows no calculus
 #
-# PyTorch will not always have your operation. Central differences ([calculus](../math-foundations/calculus.py)) always work: nudge an input both ways
+# PyTorch will not always have your operation. Central differences ([calculus](../math-foundations/calculus.py#finite-differences-how-small-is-small)) always work: nudge an input both ways
 # and compare. They need only the forward pass.
 # There is one knob, the step $\epsilon$. A small step suffers from rounding, a large one from curvature, and there is
 # a third enemy that the document only touches: kinks.
@@ -486,12 +486,15 @@ def total(a: Node) -> Node:
 
 # %% [markdown]
 # Take an example that has everything: three rows, a bias, and a *skip connection*, which adds
-# the input of a layer to its output ([transformers](../transformers/transformer-architecture.py)
+# the input of a layer to its output ([transformers](../transformers/transformer-architecture.py#the-residual-stream)
 # have two in every block).
 # So $u$ is used twice and $b$ three times:
 #
 # $$
-# u = XW, \quad z = u + b, \quad h = \max(z, 0), \quad s = h + u, \quad L = \sum_i s_i^2
+# \begin{aligned}
+# u &= XW, \quad z = u + b, \quad h = \max(z, 0), \\
+# s &= h + u, \quad L = \sum_i s_i^2
+# \end{aligned}
 # $$
 #
 # $$
@@ -1322,7 +1325,7 @@ axes[0].legend();
 # differ by a factor of `{python} f"{level[False, 'dW'].max() / level[False, 'dW'].min():.1f}"`.
 # Skips hold all three up. Forward, a layer adds to $h$ instead of replacing it. Backward, the fan-out rule gives
 # $dh^{(l-1)} = dh^{(l)} + \dots$, one term that no weight has shrunk.
-# With such skips, and with normalization, [residual networks](../transformers/transformer-architecture.py) trained
+# With such skips, and with normalization, [residual networks](../architectures/cnns.py#from-1980-to-today) trained
 # with over a hundred layers [@he2016deep].
 # Does it matter for learning?
 
@@ -1355,7 +1358,7 @@ ax.legend(loc="center left")
 # `{python} f"{deep_accuracy[True][-1].mean():.0%}"`.
 # Both gradients are exact. A correct gradient can still be too small to use.
 # (Larger initial weights help the plain stack too; try `gain=1.0` and `gain=2.0`. Normalization is the third cure: see
-# [regularization](../neural-networks/regularization.py).)
+# [regularization](../neural-networks/regularization.py#keep-the-signals-in-range).)
 
 # %% tags=["test"]
 def test_deep_network_matches_autograd():
@@ -1593,7 +1596,7 @@ def test_smallest_step():
 # | Concept | Key Formula | Code Pattern | Where It's Used |
 # |---|---|---|---|
 # | Local rule (VJP) | $dh \odot (1 - h^2)$ for tanh | `Node(h, (a,), (lambda g: ...,))` | custom layers |
-# | Fan-out | $dv = \sum_u du \, \partial u / \partial v$ | `parent.grad + g` | [skip connections](../transformers/transformer-architecture.py), shared weights |
+# | Fan-out | $dv = \sum_u du \, \partial u / \partial v$ | `parent.grad + g` | [skip connections](../transformers/transformer-architecture.py#the-residual-stream), shared weights |
 # | Broadcast | $db = \sum_i dz_i$ | `unbroadcast(g, shape)` | biases, gains, masks |
 # | Order | users before the node | `topological_order(loss)[::-1]` | every autograd |
 # | Fused loss | $(p - \text{onehot}(y)) / n$ | `softmax_cross_entropy` | [classifiers](../training/loss-functions.py), [GPT](../transformers/gpt.py) |

@@ -15,8 +15,10 @@
 #
 # $$
 # \boxed{
-# \mathbb{E}[z'^2] = d_{in} \, v \, \mathbb{E}[\phi(z)^2], \qquad
-# \mathbb{E}[dz^2] = d_{out} \, v \, \mathbb{E}[\phi'(z)^2] \, \mathbb{E}[dz'^2]
+# \begin{aligned}
+# \mathbb{E}[z'^2] &= d_{in} \, v \, \mathbb{E}[\phi(z)^2], \\
+# \mathbb{E}[dz^2] &= d_{out} \, v \, \mathbb{E}[\phi'(z)^2] \, \mathbb{E}[dz'^2]
+# \end{aligned}
 # }
 # $$
 #
@@ -304,7 +306,7 @@ def test_hard_swish():
 # ## 3. Gates with weights of their own
 #
 # A gated unit has two pre-activations, a gate $g$ and a value $u$, and returns $\phi(g) \, u$.
-# [The document](../neural-networks/activation-functions.py) derives its gradient with two matrices.
+# [The document](../neural-networks/activation-functions.py#gated-units) derives its gradient with two matrices.
 # Here is a shorter way: let *one* matrix make $z = (g, u)$, side by side, twice as wide as the output $h$.
 # The product rule then has the old form,
 #
@@ -726,7 +728,7 @@ axes[0].set_ylabel("in the next layer")
 #
 # @fig-balance says why GELU is steepest at its crossing.
 # Its balance at 1 tips over, ReLU has no preference, and tanh pulls every start to one size.
-# [Normalisation](../neural-networks/regularization.py) ends the trouble: it resets the size in every layer.
+# [Normalisation](../neural-networks/regularization.py#keep-the-signals-in-range) ends the trouble: it resets the size in every layer.
 
 # %% tags=["test"]
 def test_mean_squares_and_prediction():
@@ -903,7 +905,7 @@ def test_cosines_by_depth():
 # `{python} f"{cosine_same['relu'][:, 0].mean():.2f}"`. SELU and tanh still know it after 30 layers; the centred ReLU, with
 # `{python} f"{cosine_same['relu, centred'][:, 30].mean():.2f}"`, has forgotten what they share.
 # @schoenholz2017deep study such curves in general.
-# Layer [normalisation](../neural-networks/regularization.py) subtracts the same mean. Exercise 4 shows the price at great
+# Layer [normalisation](../neural-networks/regularization.py#norms-backwards) subtracts the same mean. Exercise 4 shows the price at great
 # depth; @yang2019mean show it for batch normalisation.
 #
 # ### Exercise 3 (apply): where SELU's constants come from
@@ -1010,7 +1012,7 @@ fig.colorbar(image, ax=axes, label="share flat")
 #
 # ## 7. Dead units, live
 #
-# Now train. Two hidden layers of 64 units, He's start, plain [SGD](../training/optimizers.py) on batches of 25, six passes.
+# Now train. Two hidden layers of 64 units, He's start, plain [SGD](../math-foundations/optimization.py#noise) on batches of 25, six passes.
 # At every step, record for each hidden unit the share of the 1,000 training images on which it is on ($z \gt 0$).
 # A ReLU unit that is on for none is *dead*: $dz = 0$ on every image, and so is the gradient of its weights.
 # Two ways to kill are a large rate, and biases that start far below zero.
@@ -1351,7 +1353,7 @@ def test_revive():
 # ## 8. What the kinks draw
 #
 # A ReLU network of one input draws a polygon: it bends where some unit switches, and nowhere else
-# ([multilayer networks](../neural-networks/multilayer-networks.py) count such pieces on a grid).
+# ([multilayer networks](../neural-networks/multilayer-networks.py#depth-against-width) count such pieces on a grid).
 # Here they are found exactly. Where no unit switches every $h$ is a straight line, so the next layer's
 # zeros can be solved for; they cut the interval, and each piece goes on to the next layer.
 
@@ -1693,7 +1695,7 @@ right.set(xlabel="test accuracy minus ReLU's", xticks=[-0.1, -0.05, 0])
 # Squared ReLU still trails by `{python} f"{-behind['relu2, clip, half'][0]:.1%}"`.
 # What remains may be the training, the start or the task; the race does not say.
 # Nor does it say anything about language models, where SwiGLU sits between normalisation and residual paths
-# ([transformer](../transformers/transformer-architecture.py)).
+# ([transformer](../transformers/transformer-architecture.py#a-memory-for-each-token)).
 
 # %% tags=["test", "experiment"]
 def test_claims_of_the_race():
@@ -1736,7 +1738,7 @@ def test_race_setup():
 #
 # > [!NOTE]
 # > - *Gain* multiplies the standard deviation here, as in PyTorch. In
-# >   [multilayer networks](../neural-networks/multilayer-networks.py) it multiplies the variance.
+# >   [multilayer networks](../neural-networks/multilayer-networks.py#where-to-start-initial-weights) it multiplies the variance.
 # > - "Xavier" is Glorot's first name, "Kaiming" He's. The default of `nn.Linear` has the variance of neither (Exercise 2).
 # > - `kaiming_normal_` counts $d_{in}$ unless you say `mode="fan_out"`. `nn.Linear` stores $W^\top$, and PyTorch takes that into account; a matrix of your own in
 # >   the order of this book, passed to it, swaps the two.

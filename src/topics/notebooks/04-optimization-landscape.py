@@ -15,11 +15,11 @@
 #
 # $$
 # \boxed{
-# \theta_{t+1} = \theta_t - \eta_t D_t,
-# \qquad
-# f(a, b) = L(\theta + a u + b v),
-# \qquad
-# \lambda_{\max}\left(\nabla^2 L(\theta_t)\right) \approx \frac{2}{\eta}
+# \begin{aligned}
+# \theta_{t+1} &= \theta_t - \eta_t D_t, \\
+# f(a, b) &= L(\theta + a u + b v), \\
+# \lambda_{\max}\left(\nabla^2 L(\theta_t)\right) &\approx \frac{2}{\eta}
+# \end{aligned}
 # }
 # $$
 #
@@ -107,7 +107,7 @@ def loss_and_gradient(theta: np.ndarray, X: np.ndarray, Y: np.ndarray, sizes: tu
 
 # %% [markdown]
 # The sharpness needs no Hessian. A difference of two gradients is a Hessian times a direction, and power iteration
-# finds the [eigenvector](../math-foundations/linear-algebra.py) of the largest eigenvalue:
+# finds the [eigenvector](../math-foundations/linear-algebra.py#eigenvectors-directions-that-a-matrix-keeps) of the largest eigenvalue:
 #
 # $$
 # u H \approx \frac{\nabla L(\theta + h u) - \nabla L(\theta - h u)}{2h},
@@ -115,7 +115,7 @@ def loss_and_gradient(theta: np.ndarray, X: np.ndarray, Y: np.ndarray, sizes: tu
 # u \leftarrow \frac{u H}{\lVert u H \rVert}
 # $$
 #
-# **What this means:** ask the [gradient](../math-foundations/calculus.py) on both sides of a point how it changes along $u$. Repeat with what you get: the direction that is stretched most takes over.
+# **What this means:** ask the [gradient](../math-foundations/calculus.py#many-inputs-the-gradient) on both sides of a point how it changes along $u$. Repeat with what you get: the direction that is stretched most takes over.
 
 # %%
 def curve(gradient: Callable, theta: np.ndarray, u: np.ndarray,
@@ -258,7 +258,7 @@ def test_sharpness_matches_torch():
 # %% [markdown]
 # ## 2. Six rules
 #
-# An optimizer turns the gradient $g$ into a direction $D$, and a step is $\theta \leftarrow (1 - \eta\lambda)\,\theta - \eta D$, with $\lambda$ the [weight decay](../neural-networks/regularization.py).
+# An optimizer turns the gradient $g$ into a direction $D$, and a step is $\theta \leftarrow (1 - \eta\lambda)\,\theta - \eta D$, with $\lambda$ the [weight decay](../neural-networks/regularization.py#three-ways-to-hold-back).
 # Write the directions of [optimizers](../training/optimizers.py) once more, from memory if you can:
 #
 # | rule | direction $D$ | state |
@@ -433,9 +433,11 @@ def test_follow():
 # A long bowl, Rosenbrock's bent valley [@rosenbrock1960automatic], and a saddle between two minima:
 #
 # $$
-# \frac{1}{2}\left(x^2 + 25 y^2\right), \qquad
-# (1 - x)^2 + 100 \left(y - x^2\right)^2, \qquad
-# \frac{1}{2} x^2 - \frac{1}{2} y^2 + \frac{1}{4} y^4
+# \begin{aligned}
+# &\frac{1}{2}\left(x^2 + 25 y^2\right), \\
+# &(1 - x)^2 + 100 \left(y - x^2\right)^2, \\
+# &\frac{1}{2} x^2 - \frac{1}{2} y^2 + \frac{1}{4} y^4
+# \end{aligned}
 # $$
 #
 # The bowl's lowest point is $(0, 0)$, Rosenbrock's $(1, 1)$, and the last surface has two, $(0, \pm 1)$.
@@ -681,7 +683,7 @@ def test_tuned_and_saddle():
 # ## 4. Schedules: across the valley or along it
 #
 # Real gradients are noisy, and a rate has two jobs. A large one travels along the valley; a small one keeps the noise from throwing you up its walls.
-# Warm-up with a [cosine](../training/optimizers.py), and warm-up–stable–decay (WSD) [@hu2024minicpm], change jobs during the run.
+# Warm-up with a [cosine](../training/optimizers.py#schedules), and warm-up–stable–decay (WSD) [@hu2024minicpm], change jobs during the run.
 # A valley to try them on: steep across ($y$), nearly flat along ($x$), with its lowest point at $x = 0$ and noise in both slopes.
 
 # %%
@@ -800,9 +802,11 @@ def test_toy_conclusions():
 # Lay the plane through the *last* point $\theta_T$; there the picture is exact [@li2018visualizing].
 #
 # $$
-# \text{path} - \text{mean} = U \Sigma V^\top, \qquad
-# \text{share}_i = \frac{\sigma_i^2}{\sum_j \sigma_j^2}, \qquad
-# \text{coordinates} = (\text{path} - \theta_T)\, (v_1^\top, v_2^\top)
+# \begin{aligned}
+# \text{path} - \text{mean} &= U \Sigma V^\top, \quad
+# \text{share}_i = \frac{\sigma_i^2}{\sum_j \sigma_j^2}, \\
+# \text{coordinates} &= (\text{path} - \theta_T)\, (v_1^\top, v_2^\top)
+# \end{aligned}
 # $$
 
 # %%
@@ -918,17 +922,17 @@ print("random walk, shares:", walk_shares[:3].round(3), "  theory:",
 # So a high share and an elegant arc are no evidence about the loss.
 
 # %% tags=["test"]
-def test_principal_plane_is_sklearns():
+def test_principal_plane_is_torchs():
     rng = np.random.default_rng(7)
     for _ in range(20):
         t, d = rng.permutation(np.arange(3, 12))[:2]
         points = rng.normal(size=(t, d)) + 5
         V, shares = principal_plane(points)
-        pca = PCA().fit(points)
-        k = min(t, d)
-        want = pca.explained_variance_ratio_
-        np.testing.assert_allclose(shares[:k], want, atol=1e-12)
-        np.testing.assert_allclose(np.abs((V * pca.components_[:2]).sum(axis=1)), 1)
+        k = int(min(t, d))
+        _, S, components = torch.pca_lowrank(torch.tensor(points), q=k)  # all k: exact
+        np.testing.assert_allclose(shares[:k], S**2 / (S**2).sum(), atol=1e-12)
+        cosines = (V * components[:, :2].T.numpy()).sum(axis=1)
+        np.testing.assert_allclose(np.abs(cosines), 1)
 
 
 def test_slice_losses():
@@ -1192,7 +1196,8 @@ def test_edge_conclusions():
 # %% [markdown]
 # **What the code shows:** all fifteen runs begin at about `{python} f"{edges['rate 0.4'][:, 0].mean():.1f}"`. Of the last eight measurements of each, the worst is `{python} f"{max(abs(e[:, -8:] / EDGES[n][2] - 1).max() for n, e in edges.items()):.0%}"` away from its edge.
 # The controls answer the confound. After the rate is halved, the sharpness climbs from the edge at 2.5 to the one at 5, slowly: `{python} int((edges['rate 0.8, then 0.4'].max(axis=1) < 5).sum())` of the three runs had not quite reached it at the end. After the rate is doubled, it falls from `{python} f"{edges['rate 0.4, then 0.8'][:, 19].mean():.1f}"` to 2.5 at once. With momentum the edge is at $2 (1 + \beta) / \eta$.
-# So in these runs, of one small network with one loss, the rate decides how steep the country gets. A rate of 0.1 does not even reach its edge in 1,200 steps (try it), and with cross-entropy the sharpness falls again at the end of training [@cohen2021gradient].
+# So in these runs, of one small network with one loss, the rate decides how steep the country gets. A rate of 0.1 does not even reach its edge in 1,200 steps (try it).
+# Our loss is a squared distance, with second derivative 1 by each score. [Cross-entropy](../training/loss-functions.py) has $p (1 - p)$, which goes to zero as the network grows sure, so there the sharpness need not stay up.
 #
 # Why does it not explode? Look along the sharpest direction. On a bowl steeper than the edge each step throws $\theta$ farther out. Here the terms that the bowl leaves out pull the sharpness *down* as the swing grows, until the swing dies and the climb begins again [@damian2023self]. See it in the run at rate 0.8:
 
@@ -1225,13 +1230,13 @@ print(f"over the edge from step {steps_seen[over]}, swing visible from step "
 
 # %% [markdown]
 # **What the code shows:** the sharpness passes the edge and nothing seems to happen for `{python} int(steps_seen[loud + 1] - steps_seen[over])` steps: the swing grows geometrically, but from almost nothing, as beside the ridge of the saddle. Then the sharpness drops, and the swing dies.
-# Later passages are gentler: after step 300 no measurement of the three runs is above `{python} f"{edges['rate 0.8'][:, 10:].max():.1f}"`. Descent keeps itself at the edge, and the rate is the thermostat.
+# Later passages are gentler: after step 300 no measurement of the three runs is above `{python} f"{edges['rate 0.8'][:, 10:].max():.1f}"`. The rate is the thermostat.
 # For Adam the same is seen with the Hessian measured in Adam's own ruler [@cohen2022adaptive], and a warm-up helps because early sharpness may lie above the edge of the full rate [@gilmer2022loss].
 
 # %% [markdown]
 # ## 8. An honest race, and where the runners end
 #
-# [Optimizers](../training/optimizers.py) raced on letters. Here: with tuned rates, how different are the rules on this network, and do they end in the same place?
+# [Optimizers](../training/optimizers.py#experiment-a-race-with-tuned-rates) raced on letters. Here: with tuned rates, how different are the rules on this network, and do they end in the same place?
 # Muon drives the middle matrix, Adam with a tenth of the rate all else. Five rates a rule, factors of 2 apart, on two seeds, then the best rate on five fresh seeds; 300 batches of 50 images, the rate falling linearly to zero.
 # **Predict** the order, and how many of the five seeds will agree on the winner.
 
@@ -1288,7 +1293,7 @@ right_ax.legend(*left.get_legend_handles_labels(), fontsize=8, loc="upper right"
 # Adam's mean loss is `{python} f"{finals['plain'][0].mean() / finals['adam'][0].mean():.0f}"` times lower than plain descent's. First on at least one of five seeds: `{python} ", ".join(sorted(winners))`.
 #
 # Now read the test images. Muon, among the first in training loss, gets the fewest right (`{python} f"{finals['muon'][1].mean():.1%}"`); the other five lie between `{python} f"{min(f[1].mean() for r, f in finals.items() if r != 'muon'):.1%}"` and `{python} f"{max(f[1].mean() for f in finals.values()):.1%}"`, no farther apart than seeds are. Plain descent, last in training loss, is one of them.
-# The rates were tuned for the training loss of one small network on 400 images. Do not carry this order elsewhere.
+# The rates were tuned for one small network on 400 images. Do not carry this order elsewhere.
 #
 # Do they end in one valley? From one start, with the same batches, train with all six rules, and walk in a straight line from momentum's end to each of the others.
 # The *barrier* is here the highest loss on the line above the higher of its two ends (@frankle2020linear take the mean of the ends).
@@ -1352,7 +1357,7 @@ right.set(xlabel="barrier", xlim=(0, None))
 # %% [markdown]
 # ## 9. Wider: the rate that transfers
 #
-# [Optimizers](../training/optimizers.py) derives *muP* [@yang2022tensor]. Adam moves every weight by about $\eta$, and a score sums over `width` of them, in agreement. So the scores move by up to $\eta \cdot \text{width}$, unless the rates of the hidden and the last matrix are divided by the width (over a base width), and the last layer starts smaller.
+# [Optimizers](../training/optimizers.py#widths-the-rate-that-transfers) derives *muP* [@yang2022tensor]. Adam moves every weight by about $\eta$, and a score sums over `width` of them, in agreement. So the scores move by up to $\eta \cdot \text{width}$, unless the rates of the hidden and the last matrix are divided by the width (over a base width), and the last layer starts smaller.
 # The practical test is a *coordinate check*: take three steps of Adam and measure how far the scores have moved.
 # **Predict** the two slopes on logarithmic axes.
 
@@ -1648,7 +1653,7 @@ def test_first_share():
 # > `follow` on a row uses Muon as normalised momentum; real Muon drives matrices only.
 #
 # Try next, and predict each time: another `bend` in Section 7 (does [ReLU](../neural-networks/activation-functions.py) also ride the edge?); batches of 50 there; `DECAY` ten times as strong.
-# How noise and batch size share the rate is told in [batching](../training/batching.py).
+# How noise and batch size share the rate is told in [batching](../training/batching.py#how-many-steps-at-which-batch-size).
 
 # %% [markdown]
 # ## Summary

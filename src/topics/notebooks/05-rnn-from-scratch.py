@@ -15,9 +15,11 @@
 #
 # $$
 # \boxed{
-# h_t = \tanh\left(W_x[x_t] + h_{t-1} W_h + b\right), \quad
-# s_t = h_t W_o + b_o, \quad
+# \begin{aligned}
+# h_t &= \tanh\left(W_x[x_t] + h_{t-1} W_h + b\right), \\
+# s_t &= h_t W_o + b_o, \quad
 # L = -\frac{1}{T} \sum_{t=1}^{T} \log \text{softmax}(s_t)_{x_{t+1}}
+# \end{aligned}
 # }
 # $$
 #
@@ -172,8 +174,8 @@ def test_back_off_against_a_dictionary():
 # Let only `a` excite the first unit, $W_x[a] = (1, 0)$ and $W_x[b] = W_x[c] = (0, 0)$, and let $W_h$ hand half of unit 1 on to unit 2:
 #
 # $$
-# W_h = \begin{pmatrix} 0 & 0.5 \\ 0 & 0 \end{pmatrix}, \qquad
-# W_o = \begin{pmatrix} 1 & 0 & 0 \\ 0 & 0 & 2 \end{pmatrix}, \qquad b = b_o = 0
+# W_h = \begin{pmatrix} 0 & 0.5 \\ 0 & 0 \end{pmatrix}, \quad
+# W_o = \begin{pmatrix} 1 & 0 & 0 \\ 0 & 0 & 2 \end{pmatrix}, \quad b = b_o = 0
 # $$
 #
 # Read `ab`. After `a`, $h_1 = (\tanh 1, 0) = (0.762, 0)$.
@@ -188,7 +190,7 @@ def test_back_off_against_a_dictionary():
 # | weights | $W_x$, $W_h$, $b$, $W_o$, $b_o$ | $(K, d)$, $(d, d)$, $(d,)$, $(d, K)$, $(K,)$ |
 # | logits and their gradient | $S$ | $(B, T, K)$ |
 #
-# In [recurrent networks](../architectures/rnns.py) the inputs were vectors, $x_t W_x$.
+# In [recurrent networks](../architectures/rnns.py#the-recurrence) the inputs were vectors, $x_t W_x$.
 # A character is a *one-hot* vector, 1 at its own place and 0 elsewhere, and a one-hot row times $W_x$ picks out a row: so we index.
 
 # %%
@@ -355,17 +357,21 @@ assert abs(first_loss - np.log(64)) < 0.02
 # It does two things:
 #
 # $$
-# \frac{\partial L}{\partial W_h} = h_1^\top \delta_2 = \begin{pmatrix} 0.187 & -0.650 \\ 0 & 0 \end{pmatrix}, \qquad
-# \frac{\partial L}{\partial h_1} = \delta_2 W_h^\top = (-0.427, 0)
+# \begin{aligned}
+# \frac{\partial L}{\partial W_h} &= h_1^\top \delta_2 = \begin{pmatrix} 0.187 & -0.650 \\ 0 & 0 \end{pmatrix}, \\
+# \frac{\partial L}{\partial h_1} &= \delta_2 W_h^\top = (-0.427, 0)
+# \end{aligned}
 # $$
 #
 # **What this means:** the loss would be lower with a stronger link from unit 1 to unit 2, and with a larger unit 1 after `a`: the network asks its past self to speak up.
 # In general, with $g_t$ what $h_t$ receives from its own logits,
 #
 # $$
-# \delta_t = \left(g_t + \delta_{t+1} W_h^\top\right) \odot \left(1 - h_t^2\right), \qquad
-# \frac{\partial L}{\partial W_h} = \sum_t h_{t-1}^\top \delta_t, \qquad
+# \begin{aligned}
+# \delta_t &= \left(g_t + \delta_{t+1} W_h^\top\right) \odot \left(1 - h_t^2\right), \\
+# \frac{\partial L}{\partial W_h} &= \sum_t h_{t-1}^\top \delta_t, \quad
 # \frac{\partial L}{\partial W_x} = \sum_t \text{onehot}(x_t)^\top \delta_t
+# \end{aligned}
 # $$
 #
 # where $\delta_{T+1} = 0$ [@werbos1990backpropagation]. The loop below is the first formula; the rest is done for all steps at once, after it.
@@ -598,7 +604,7 @@ for number in range(2):
 #
 # `write` lets the model write: each character is drawn from the softmax of the logits divided by $\tau$, the temperature of Section 12, and read in next.
 # Before a long run, a short one: *a model that cannot learn one line by heart will not learn a play.*
-# The training loop clips the gradient [@pascanu2013difficulty] and then takes a step of [Adam](../training/optimizers.py), or, for an experiment below, of plain gradient descent:
+# The training loop clips the gradient [@pascanu2013difficulty] and then takes a step of [Adam](../training/optimizers.py#a-direction-for-each-gradient), or, for an experiment below, of plain gradient descent:
 #
 # $$
 # g \leftarrow g \cdot \min\left(1, \frac{c}{\lVert g \rVert}\right)
@@ -965,12 +971,11 @@ for ax in (left, right):
 # **What the code shows:** our prediction was half wrong.
 # From zeros it holds (`{python} f"{reach[False][0].mean():.2f}"` at $k = 1$, the pairs have `{python} f"{bigram:.2f}"`), since a state that starts anew knows at most $k$ characters.
 # With the state handed on, $k$ hardly matters: `{python} f"{reach[True][0].mean():.2f}"` at 1, `{python} f"{reach[True][-1].mean():.2f}"` at 32 (@fig-knobs).
-# So the echo of [recurrent networks](../architectures/rnns.py) is at work: most of the memory works *without* any gradient through time: even a random $W_h$ leaves traces of the last characters in the state (@fig-causal), and $W_o$ can learn to read them.
+# So the echo of [recurrent networks](../architectures/rnns.py#truncation-and-a-network-that-writes) is at work: most of the memory works *without* any gradient through time: even a random $W_h$ leaves traces of the last characters in the state (@fig-causal), and $W_o$ can learn to read them.
 # Width, in contrast, pays at every step: `{python} f"{by_width[0]:.2f}"`, `{python} f"{by_width[1]:.2f}"`, `{python} f"{by_width[2]:.2f}"`, with sixteen times the work in $W_h$ each time.
 #
 # Does the gradient through time earn its keep in a longer run of a larger model?
 # That takes too long for this page: the cell after the function holds its results of 25 November 2026, computed run by run with these definitions on one thread of a shared server.
-# (The five of 256 units at the rate 0.004 are older, with rounded seconds.)
 # `run_grid(list(GRID))` repeats all.
 # Section 8 trains 256 units with seed 0 again, and the build stops if the results disagree.
 
@@ -993,32 +998,32 @@ def run_grid(runs: list[tuple], steps: int = STEPS) -> dict[tuple, tuple]:
 # %%
 GRID = {
     # (d, k, rate, seed): (validation loss in nats, CPU seconds of training)
-    (128, 1, 4e-3, 0): (1.9087, 13),
-    (128, 1, 4e-3, 1): (1.9058, 13),
-    (128, 1, 4e-3, 2): (1.9036, 14),
-    (128, 1, 8e-3, 0): (1.8819, 14),
-    (128, 1, 8e-3, 1): (1.8767, 14),
-    (128, 1, 16e-3, 0): (1.8780, 14),
+    (128, 1, 4e-3, 0): (1.9087, 12),
+    (128, 1, 4e-3, 1): (1.9058, 12),
+    (128, 1, 4e-3, 2): (1.9036, 12),
+    (128, 1, 8e-3, 0): (1.8819, 12),
+    (128, 1, 8e-3, 1): (1.8767, 12),
+    (128, 1, 16e-3, 0): (1.8780, 12),
     (128, 4, 4e-3, 0): (1.8512, 9),
     (128, 4, 4e-3, 1): (1.8601, 9),
-    (128, 4, 4e-3, 2): (1.8520, 10),
-    (128, 4, 8e-3, 0): (1.8101, 10),
-    (128, 4, 8e-3, 1): (1.8059, 11),
-    (128, 32, 4e-3, 0): (1.8390, 8),
-    (128, 32, 4e-3, 1): (1.8602, 8),
+    (128, 4, 4e-3, 2): (1.8520, 9),
+    (128, 4, 8e-3, 0): (1.8101, 9),
+    (128, 4, 8e-3, 1): (1.8059, 9),
+    (128, 32, 4e-3, 0): (1.8390, 7),
+    (128, 32, 4e-3, 1): (1.8602, 7),
     (128, 32, 4e-3, 2): (1.8519, 7),
-    (128, 32, 8e-3, 0): (1.7954, 8),
-    (128, 32, 8e-3, 1): (1.8017, 8),
-    (128, 32, 16e-3, 0): (1.7930, 8),
-    (256, 32, 4e-3, 0): (1.7292, 20),
+    (128, 32, 8e-3, 0): (1.7954, 7),
+    (128, 32, 8e-3, 1): (1.8017, 7),
+    (128, 32, 16e-3, 0): (1.7930, 7),
+    (256, 32, 4e-3, 0): (1.7291, 19),
     (256, 32, 4e-3, 1): (1.7290, 20),
-    (256, 32, 4e-3, 2): (1.7344, 20),
-    (256, 32, 4e-3, 3): (1.7374, 20),
-    (256, 32, 4e-3, 4): (1.7272, 20),
-    (256, 32, 8e-3, 0): (1.7015, 21),
-    (256, 32, 8e-3, 1): (1.7062, 20),
-    (256, 32, 8e-3, 2): (1.7332, 20),
-    (256, 32, 16e-3, 0): (1.8143, 21),
+    (256, 32, 4e-3, 2): (1.7368, 20),
+    (256, 32, 4e-3, 3): (1.7378, 21),
+    (256, 32, 4e-3, 4): (1.7270, 18),
+    (256, 32, 8e-3, 0): (1.7015, 18),
+    (256, 32, 8e-3, 1): (1.7062, 18),
+    (256, 32, 8e-3, 2): (1.7332, 18),
+    (256, 32, 16e-3, 0): (1.8143, 18),
 }
 
 
@@ -1225,7 +1230,7 @@ def test_likelier():
 # %% [markdown]
 # ## 9. How far back does the gradient reach?
 #
-# [Recurrent networks](../architectures/rnns.py) showed that the gradient of one loss changes with distance as a product of matrices, and that the largest eigenvalue of $W_h$, the spectral radius, rules such a product if nothing brakes it.
+# [Recurrent networks](../architectures/rnns.py#why-it-forgets-a-product-of-matrices) showed that the gradient of one loss changes with distance as a product of matrices, and that the largest eigenvalue of $W_h$, the spectral radius, rules such a product if nothing brakes it.
 # Training has made that radius larger, as the cell prints.
 # **Predict:** so does the gradient reach further back than before?
 
@@ -1363,7 +1368,7 @@ def test_leaky_cell():
 # %% [markdown] tags=["solution"]
 # The gradient gets a second path, $(1 - a)$ times itself, with no matrix and no slope on it.
 # That path fades like $(1 - a)^k$, slowly if $a$ is small.
-# An [LSTM](../architectures/lstms.py) lets the network choose the share, for each unit and each step.
+# An [LSTM](../architectures/lstms.py#three-gates) lets the network choose the share, for each unit and each step.
 
 # %% [markdown]
 # ## 10. How far back does the model look?

@@ -74,7 +74,7 @@ print(f"squared error of always saying 1: {blind:.3f}")
 # A network that always says 1, the mean, has a squared error of $2 \cdot \frac{1}{12} = \frac{1}{6}$, the variance of two uniform numbers.
 # A network that does no better has learnt nothing about the flags.
 #
-# Now the plain cell of [recurrent networks](../architectures/rnns.py), $h_t = \tanh(x_t W_x + h_{t-1} W_h + b)$, with one change in the code: any number of axes may come before the batch.
+# Now the plain cell of [recurrent networks](../architectures/rnns.py#the-recurrence), $h_t = \tanh(x_t W_x + h_{t-1} W_h + b)$, with one change in the code: any number of axes may come before the batch.
 # With a leading axis of size $S$, one loop trains $S$ independent networks (seeds, rates) at once, which in NumPy is cheaper than $S$ loops.
 # And what need not wait stays out of the loop: $x_t W_x$ for all $t$ is one product before it, the gradients of the weights are one product after it.
 
@@ -138,7 +138,7 @@ def random_tanh(d_in: int, d: int, rng: np.random.Generator, lead: tuple = ()) -
 
 
 # %% [markdown]
-# What remains is the training, for any cell: a linear readout of the last state, the squared error, and [Adam](../training/optimizers.py) with the gradient of each network clipped at norm 1.
+# What remains is the training, for any cell: a linear readout of the last state, the squared error, and [Adam](../training/optimizers.py#a-direction-for-each-gradient) with the gradient of each network clipped at norm 1.
 # The rate stays for half of the steps and then falls in a straight line towards zero.
 
 # %%
@@ -531,16 +531,16 @@ print("equal to the cell set by hand, and to torch.nn.LSTMCell")
 # $$
 # \begin{aligned}
 # \delta c_t &= \frac{\partial L}{\partial c_t} + \frac{\partial L}{\partial h_t} \odot o_t \odot (1 - \tanh^2 c_t) \\
-# \delta z^i_t &= \delta c_t \odot g_t \odot i_t (1 - i_t), \qquad
-# \delta z^f_t = \delta c_t \odot c_{t-1} \odot f_t (1 - f_t) \\
-# \delta z^g_t &= \delta c_t \odot i_t \odot (1 - g_t^2), \qquad
-# \delta z^o_t = \frac{\partial L}{\partial h_t} \odot \tanh(c_t) \odot o_t (1 - o_t) \\
-# \frac{\partial L}{\partial c_{t-1}} &= \delta c_t \odot f_t, \qquad
+# \delta z^i_t &= \delta c_t \odot g_t \odot i_t (1 - i_t) \\
+# \delta z^f_t &= \delta c_t \odot c_{t-1} \odot f_t (1 - f_t) \\
+# \delta z^g_t &= \delta c_t \odot i_t \odot (1 - g_t^2) \\
+# \delta z^o_t &= \frac{\partial L}{\partial h_t} \odot \tanh(c_t) \odot o_t (1 - o_t) \\
+# \frac{\partial L}{\partial c_{t-1}} &= \delta c_t \odot f_t, \quad
 # \frac{\partial L}{\partial h_{t-1}} = \delta z_t W_h^\top
 # \end{aligned}
 # $$
 #
-# **What this means:** every gate's gradient is what it multiplies, times the slope of its [sigmoid](../neural-networks/activation-functions.py).
+# **What this means:** every gate's gradient is what it multiplies, times the slope of its [sigmoid](../neural-networks/activation-functions.py#sigmoid-and-tanh-the-same-function-two-scales).
 # A gate that is shut off or wide open has a slope near zero and learns slowly.
 # The last line is the two ways back in time: through the forget gate alone, or through the matrix.
 
@@ -593,7 +593,7 @@ for name in P:
 
 # %% [markdown]
 # **What the code shows:** all four blocks of all three parameters agree with nudging to better than $10^{-8}$.
-# [Nudging](../neural-networks/backpropagation.py) block by block pays: a wrong block has a name.
+# [Nudging](../neural-networks/backpropagation.py#checking-a-gradient) block by block pays: a wrong block has a name.
 # The tests repeat it against `torch.nn.LSTM`, forward and backward.
 
 # %% tags=["test"]
@@ -704,8 +704,8 @@ def test_latch():
 # %% [markdown]
 # ## 4. What arrives from far away
 #
-# The topic [LSTMs](../architectures/lstms.py) followed the gradient along the cell alone.
-# With a complete backward pass you can measure *all* of it: the gradient that a random loss at the last step sends to the input $x_t$, as a share of what it sends to $x_T$.
+# The topic [LSTMs](../architectures/lstms.py#all-paths-together) followed the gradient back to earlier states and cells.
+# With a complete backward pass you can follow it to the *inputs*: measure the gradient that a random loss at the last step sends to the input $x_t$, as a share of what it sends to $x_T$.
 # The knob is the forget bias $b_f$, at which all forget gates start: $\sigma(0) = 0.5$, $\sigma(1) = 0.73$, $\sigma(3) = 0.95$.
 # And to see how much of it takes the direct way, compute it a second time with $W_h = 0$ in the *backward* pass only, so that nothing goes back through the matrix.
 #
@@ -766,7 +766,7 @@ left.legend(fontsize=8)
 # %% [markdown]
 # **What the code shows:** after 60 steps the LSTM with bias 3 has `{python} f"{at60['LSTM, bias 3']:.1f}"` of the gradient left, the plain network `{python} f"{at60['plain, orthogonal']:.0e}"`, and the LSTM with bias 0 `{python} f"{at60['LSTM, bias 0']:.0e}"` (@fig-arrives).
 # (The orthogonal matrix keeps every length; what shrinks the plain network's gradient here is the slope of the tanh, under inputs of this size.)
-# On the right is what the theory left open.
+# On the right the two ways are taken apart.
 # Along the cell alone bias 0 would keep `{python} f"{alone60['LSTM, bias 0']:.0e}"`; nearly all that does arrive came by the other ways, through gates and $W_h$, and it faded about as fast as in the plain network.
 # With bias 3 the two curves differ by a factor of `{python} f"{at60['LSTM, bias 3'] / alone60['LSTM, bias 3']:.0f}"` after 60 steps instead of `{python} f"{at60['LSTM, bias 0'] / alone60['LSTM, bias 0']:.0e}"`.
 # So even there most of what arrives after 60 steps has used another way for a part of its journey, but the cell alone brings a usable share.
@@ -1076,9 +1076,10 @@ def test_without_gates():
 # An update gate $u_t$ mixes old and new, so that keeping and writing add up to one, and a reset gate $r_t$ says how much of the old state the new content may see:
 #
 # $$
-# h_t = u_t \odot h_{t-1} + (1 - u_t) \odot g_t,
-# \qquad
-# g_t = \tanh\left(x_t W_x^g + b^g + r_t \odot (h_{t-1} W_h^g + b_h^g)\right)
+# \begin{aligned}
+# h_t &= u_t \odot h_{t-1} + (1 - u_t) \odot g_t, \\
+# g_t &= \tanh\left(x_t W_x^g + b^g + r_t \odot (h_{t-1} W_h^g + b_h^g)\right)
+# \end{aligned}
 # $$
 
 # %%
@@ -1253,7 +1254,7 @@ def shakespeare() -> str:
 # Counts of a long context lean on those of a shorter one:
 #
 # $$
-# p_n(y \mid c) = \frac{N(c, y) + \beta \, p_{n-1}(y \mid c')}{N(c) + \beta}, \qquad p_0(y) = \frac{1}{64}
+# p_n(y \mid c) = \frac{N(c, y) + \beta \, p_{n-1}(y \mid c')}{N(c) + \beta}, \quad p_0(y) = \frac{1}{64}
 # $$
 #
 # $N(c)$ says how often the $n - 1$ characters $c$ occurred, $N(c, y)$ how often with $y$ next, $c'$ is $c$ without its first character, and $\beta = 8$ is the weight of the shorter context.
@@ -1295,7 +1296,7 @@ for n, (loss, size) in enumerate(zip(count_loss, count_size), start=1):
 # %% [markdown]
 # Now the network.
 # That our NumPy LSTM equals `torch.nn.LSTM`, forward and backward, the tests of Section 3 have shown, so PyTorch may do the training; it is several times faster.
-# 32 readers start at 32 places of the text and go through it in pieces of 64 characters; each piece starts from the state in which the last one ended, but the gradient stops at the border ([truncation](../architectures/rnns.py)).
+# 32 readers start at 32 places of the text and go through it in pieces of 64 characters; each piece starts from the state in which the last one ended, but the gradient stops at the border ([truncation](../architectures/rnns.py#truncation-and-a-network-that-writes)).
 
 # %%
 class CharModel(nn.Module):

@@ -95,7 +95,7 @@ assert ceiling < 0.35
 # %% [markdown]
 # **What the code shows:** no network on top of the average, however large, can hope to answer
 # more than `{python} f"{ceiling:.1%}"` of the questions. Remember that number.
-# The one vector of a [sequence-to-sequence](../architectures/sequence-to-sequence.py) model
+# The one vector of a [sequence-to-sequence](../architectures/sequence-to-sequence.py#encoder-and-decoder) model
 # is cleverer than an average, but it too has one size for inputs of any length.
 # Attention was invented to get around it [@bahdanau2015neural].
 
@@ -129,7 +129,7 @@ except KeyError as error:
 # %% [markdown]
 # Make it soft in three moves: keys become vectors, "equal" becomes a similarity, and
 # every value answers in proportion to how well its key matches.
-# A [softmax](../math-foundations/probability.py) with a temperature $\tau$ turns
+# A [softmax](../math-foundations/probability.py#from-scores-to-probabilities) with a temperature $\tau$ turns
 # the similarities $s_1, \dots, s_m$ into weights:
 #
 # $$
@@ -178,12 +178,14 @@ assert abs(answers[0] - speed[0]) < 0.1 and abs(answers[-1] - speed.mean()) < 0.
 # Three tokens, one query, $d_k = 4$, so that $\sqrt{d_k} = 2$:
 #
 # $$
-# q = (1, 1, 0, 0), \qquad
-# K = \begin{pmatrix} 1 & 1 & 0 & 0 \\ 0 & 0 & 1 & 1 \\ -1 & -1 & 0 & 1 \end{pmatrix}, \qquad
+# \begin{aligned}
+# q &= (1, 1, 0, 0), \\
+# K &= \begin{pmatrix} 1 & 1 & 0 & 0 \\ 0 & 0 & 1 & 1 \\ -1 & -1 & 0 & 1 \end{pmatrix}, \quad
 # V = \begin{pmatrix} 4 & 0 \\ 0 & 4 \\ 2 & 2 \end{pmatrix}
+# \end{aligned}
 # $$
 #
-# The [dot products](../math-foundations/linear-algebra.py) are $2, 0, -2$; divided by 2,
+# The [dot products](../math-foundations/linear-algebra.py#the-dot-product-measures-similarity) are $2, 0, -2$; divided by 2,
 # the scores are $1, 0, -1$.
 # Their exponentials are 2.718, 1 and 0.368, with sum 4.086.
 # So the weights are 0.665, 0.245 and 0.090, and the output is
@@ -423,7 +425,7 @@ def test_attention_batched_matches_torch():
 # A mask is an array of truth values, `True` where query $i$ may look at key $j$.
 # A *padding* mask hides the filler that makes texts equally long
 # ([BERT](../transformers/bert.py) needs it); a *causal* mask hides the future, as
-# [GPT](../transformers/gpt.py) must.
+# [GPT](../transformers/gpt.py#all-positions-at-once) must.
 # Set hidden scores to $-\infty$ **before** the softmax: $e^{-\infty} = 0$, and the rest
 # still sums to one.
 # One row needs care. If a query may look at nothing, every score is $-\infty$ and the
@@ -720,7 +722,7 @@ assert (H_raw[:, -1] < 0.5).all() and (H_scaled[:, 1:] > 3).all()
 # `{python} f"{slope_raw:.2f}"` raw and `{python} f"{slope_scaled:.2f}"` scaled.
 # With raw scores most queries have made up their mind by chance, before any training, and
 # can hardly learn better. @vaswani2017attention suspected as much, and divided.
-# [Entropy](../math-foundations/information-theory.py) says how spread the weights are.
+# [Entropy](../math-foundations/information-theory.py#surprisal-and-entropy) says how spread the weights are.
 # All this holds at the start of training; a trained layer may *learn* to be sharp.
 
 # %% tags=["test"]
@@ -864,9 +866,9 @@ def test_scale_gradient():
 # $W_Q$ has 26 rows, $W_K$ and $W_V$ have 36. $W_Q$ and $W_K$ have $d_k = 8$ columns; $W_V$
 # has one for each digit. The output serves as the *logits*: the scores of the ten digits,
 # which one more softmax turns into probabilities.
-# The loss is the [cross-entropy](../training/loss-functions.py), whose gradient by the
+# The loss is the [cross-entropy](../training/loss-functions.py#cross-entropy-for-any-target), whose gradient by the
 # logits is "probabilities minus one-hot answer".
-# Training is plain [gradient descent](../math-foundations/optimization.py) from small
+# Training is plain [gradient descent](../math-foundations/optimization.py#the-step) from small
 # random matrices, with fresh memories at each step. The learning rate, 10, is large: each
 # symbol occurs in few of the questions that the loss averages over, so the gradient of its
 # row is small.
@@ -1246,7 +1248,7 @@ assert max(acc_reverse[False]) < 0.5 and min(acc_reverse[True]) > 0.99
 # > in the masks of `torch.nn.MultiheadAttention`.
 # > For more keys than queries, `causal_mask` lines up the *last* query with the last key: what
 # > you need to write a text token by token with stored keys, a
-# > [KV cache](../modern-llms/inference.py). PyTorch's `is_causal=True` lines up the first ones.
+# > [KV cache](../modern-llms/inference.py#why-old-rows-may-be-kept). PyTorch's `is_causal=True` lines up the first ones.
 # > PyTorch 2.13, with which this page was checked, also gives zeros for a row with nothing to
 # > look at; code that fills in $-10^9$ instead of $-\infty$ gives it equal weights.
 # > Rows are vectors here, $Q = XW_Q$; `nn.Linear` stores the transpose of $W_Q$.

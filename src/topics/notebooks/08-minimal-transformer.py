@@ -121,7 +121,7 @@ def test_single_lookup():
 # ## 2. Tokens and positions become vectors
 #
 # An *embedding* is a table lookup: `E[ids]`. It says what, not where, so a second table adds a vector for
-# each [position](../transformers/self-attention.py).
+# each [position](../transformers/self-attention.py#adding-a-position-sinusoids-and-tables).
 
 # %%
 torch.manual_seed(0)
@@ -138,7 +138,7 @@ print("ids", tuple(ids.shape), "-> stream", tuple(h.shape))
 #
 # ## 3. Attention with heads
 #
-# All layers are built of one: $y = xW + b$. The [attention](../transformers/attention.py) formula follows, for $H$ heads at once
+# All layers are built of one: $y = xW + b$. The [attention](../transformers/attention.py#mathematical-foundation) formula follows, for $H$ heads at once
 # ([multi-head attention](../transformers/multi-head-attention.py)).
 # `fixed` replaces the scores by a learned table that does not see the tokens; it is for an experiment later.
 
@@ -285,7 +285,7 @@ def test_rope_sees_offsets_only():
 # ## 4. Norm, FFN, block
 #
 # The 2017 parts are LayerNorm and a ReLU network; today's are RMSNorm and SwiGLU
-# ([transformer architecture](../transformers/transformer-architecture.py)). Each fits in a few lines, so build both.
+# ([transformer architecture](../transformers/transformer-architecture.py#the-block-of-2017)). Each fits in a few lines, so build both.
 
 # %%
 class RMSNorm(nn.Module):
@@ -643,7 +643,7 @@ def test_parts_add_up():
 #
 # **What this means:** a right answer has the largest logit, so its bracket is positive. Were every answer right, the average would be positive. It is zero: *some text is answered wrongly, whatever the weights and the width*.
 # On our task this rules out $H = 1$. A sum of $k$ earlier digits that is uniform given $x_t$ and any $k - 1$ others needs at least $k$ heads.
-# The statement is a relative of Minsky and Papert's theorem that a perceptron can tell an odd number of points from an even one only if one of its features sees all of them [@minsky1969perceptrons].
+# The statement is a relative of [Minsky and Papert's theorem](../neural-networks/perceptron.py#what-one-neuron-cannot-do) that a perceptron can tell an odd number of points from an even one only if one of its features sees all of them [@minsky1969perceptrons].
 # The proof says nothing against two heads, nor how many answers are wrong. Check the equation on random one-head models:
 
 # %%
@@ -683,7 +683,7 @@ def test_one_head_identity():
 # **Prediction.** Fixed weights and FFN alone stay at $\log 5$. Attention alone fails with one head (proved) and, the saying goes
 # that attention moves and the FFN computes, with any number. The block learns, with one head too. Without positions or without the residual it fails; without norm it fails or slows down.
 #
-# All train with [Adam](../training/optimizers.py), gradient descent that scales the step of each parameter, for 400 steps on 64 fresh texts, learning rate 0.01, warmed up over 20 steps and then falling linearly to zero.
+# All train with [Adam](../training/optimizers.py#a-direction-for-each-gradient), gradient descent that scales the step of each parameter, for 400 steps on 64 fresh texts, learning rate 0.01, warmed up over 20 steps and then falling linearly to zero.
 # Attention alone gets wider heads, so that it has more parameters than the block; that removes size as an excuse.
 # Task, sizes, rate and steps were chosen after trials, for a block that learns quickly; the other variants were not tuned.
 # So there is a control: one-head attention also gets other rates, and twice the steps.
@@ -804,7 +804,7 @@ def test_conclusions():
 # So "attention only moves" is true of fixed weights and a simplification otherwise. What the FFN adds is that *you no longer need a head for each operand*:
 # the block with one head answers *every* text right in `{python} f"{(scores['block, H=1, 800 steps'] == 1).sum()}"` of `{python} f"{len(scores['block, H=1, 800 steps'])}"` seeds, which one head alone provably cannot. Its worst seed gets `{python} f"{scores['block, H=1, 800 steps'].min():.0%}"`: what a model can express, training may still miss.
 # Nor did a single block lose much with its norm (`{python} f"{scores['no norm'].mean():.0%}"`) or residual (`{python} f"{scores['no residual'].mean():.0%}"`).
-# They matter [with depth](../transformers/transformer-architecture.py). Positions do matter (`{python} f"{scores['no positions'].mean():.0%}"`).
+# They matter [with depth](../transformers/transformer-architecture.py#experiment-where-to-put-the-norm). Positions do matter (`{python} f"{scores['no positions'].mean():.0%}"`).
 # All this is for a few seeds, one small task and short training.
 
 # %% [markdown]

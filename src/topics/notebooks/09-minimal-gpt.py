@@ -183,7 +183,7 @@ def test_encode():
 # ## 2. The plain model
 #
 # The model is GPT-2's [@radford2019language], made small: 4 blocks of width 128 with 4 heads, context 64.
-# The names are those of [GPT](../transformers/gpt.py).
+# The names are those of [GPT](../transformers/gpt.py#in-code).
 #
 # | what | name | shape |
 # |---|---|---|
@@ -468,7 +468,7 @@ def test_nothing_leaks_from_the_future():
 # ## 4. The plain recipe
 #
 # The recipe that most small demonstrations use: windows drawn at random, 12 at a time; AdamW [@loshchilov2019decoupled] with a peak rate of 0.001; a *warm-up* that raises the rate over the first twentieth of the steps, then half a cosine down to a tenth of the peak; gradients longer than 1 are shortened to 1.
-# [Optimizers](../training/optimizers.py) explains each.
+# [Optimizers](../training/optimizers.py#a-direction-for-each-gradient) explains each.
 # `Recipe` already has room for the choices of Section 5: a tuple of functions that change the plain model, another way to decay, and Muon.
 
 # %%
@@ -542,7 +542,7 @@ def train(
 
 # %% [markdown]
 # To see what the model has learned, let it write: draw a character from $p$, append it, ask again.
-# Dividing the logits by a [temperature](../math-foundations/probability.py) below 1 makes likely characters likelier.
+# Dividing the logits by a [temperature](../math-foundations/probability.py#from-scores-to-probabilities) below 1 makes likely characters likelier.
 # **Predict:** 300 steps of 12 windows show the model less than a quarter of the training text. Does it beat the pairs' `{python} f"{bigram:.2f}"`?
 
 # %%
@@ -655,7 +655,7 @@ def test_units():
 # %% [markdown]
 # ### Exercise 2 (check): what a run costs
 #
-# Return the characters that a run sees and its floating-point operations, by the rule $6ND$ of [transformer architecture](../transformers/transformer-architecture.py).
+# Return the characters that a run sees and its floating-point operations, by the rule $6ND$ of [transformer architecture](../transformers/transformer-architecture.py#counting-operations).
 
 # %%
 def training_cost(N: int, batch: int, T: int, steps: int) -> tuple[int, int]:
@@ -678,7 +678,7 @@ def test_training_cost():
 # ## 5. Seven choices
 #
 # Each choice is a setting of `Recipe` or a function that changes a plain model, so nothing above needs rewriting.
-# [GPT](../transformers/gpt.py) explains the five changes of the model, [optimizers](../training/optimizers.py) the rate and Muon.
+# [GPT](../transformers/gpt.py#the-decoder-since) explains the five changes of the model, [optimizers](../training/optimizers.py) the rate and Muon.
 # RoPE, RMSNorm, no biases and QK-norm are frequent in open models of 2026; squared ReLU, zero outputs and Muon are found together in the fastest public recipes for GPT-2.
 #
 # | rung | choice | the idea |
@@ -771,7 +771,7 @@ print(f"{n_modern:,} parameters, {n_plain - n_modern:,} fewer")
 # Without gains it also does not matter whether you turn first or normalise first: a rotation keeps lengths.
 # And with zero outputs only `o` and `down` get a gradient in the first step; the rest of the block follows as soon as they are not zero.
 #
-# **Predict:** `o` and `down` start at zero in all units alike. Why does that not make all units learn the same for ever, as zeros everywhere would ([multilayer networks](../neural-networks/multilayer-networks.py))?
+# **Predict:** `o` and `down` start at zero in all units alike. Why does that not make all units learn the same for ever, as zeros everywhere would ([multilayer networks](../neural-networks/multilayer-networks.py#failure-mode-1-equal-weights))?
 # (The other matrices are random, so each row of `down` gets a gradient of its own.)
 
 # %% tags=["test"]
@@ -832,7 +832,7 @@ def test_changes():
 # %% [markdown]
 # ### Muon, by hand
 #
-# A gradient matrix $G = \sum_i s_i \, u_i v_i^\top$ (its [SVD](../math-foundations/linear-algebra.py)) is usually lopsided: a few directions have large singular values $s_i$, many have small ones, and a step along $G$ moves the weights almost only in the few.
+# A gradient matrix $G = \sum_i s_i \, u_i v_i^\top$ (its [SVD](../math-foundations/linear-algebra.py#the-singular-value-decomposition)) is usually lopsided: a few directions have large singular values $s_i$, many have small ones, and a step along $G$ moves the weights almost only in the few.
 # Muon takes a step along $\sum_i u_i v_i^\top$ instead, all directions alike; [optimizers](../training/optimizers.py#muon) says in which sense that is steepest.
 # An SVD would be slow, so it uses that for every matrix $X$ with singular values $s_i$
 #
@@ -906,7 +906,9 @@ assert spread[0] > 10 > 2 > spread[1]
 # %% [markdown] tags=["NBVAL_IGNORE_OUTPUT"]
 # **What the code shows:** in this gradient the first direction is `{python} f"{spread[0]:.0f}"` times as large as the middle one; after five rounds, `{python} f"{spread[1]:.1f}"` times (@fig-muon).
 # The result is only roughly orthogonal, and that is good enough.
-# The training uses `torch.optim.Muon`, which runs the rounds in the 16-bit numbers of bfloat16; a test compares the two within that precision.
+# `torch.optim.Muon` runs the rounds in the 16-bit numbers of bfloat16; a test compares the two within that precision.
+# A processor without instructions for bfloat16, as in most laptops, takes many times as long for that as for 32 bits.
+# So the training on this page uses `torch.optim.Muon` with the rounds above in their place.
 
 # %% tags=["test"]
 def test_newton_schulz_acts_on_singular_values():
@@ -934,6 +936,16 @@ def test_newton_schulz_is_torchs():
         assert (newton_schulz(G) - theirs.double()).abs().max() < 0.06
     assert not newton_schulz(torch.zeros(2, 3)).any()
 
+
+# %%
+def rounds_in_float32() -> None:
+    """From here on `torch.optim.Muon` runs our rounds, in the precision of the weights."""
+    torch.optim._muon._zeropower_via_newtonschulz = (
+        lambda G, coefficients, rounds, eps: newton_schulz(G, rounds)
+    )
+
+
+rounds_in_float32()
 
 # %% [markdown]
 # ### Exercise 3 (apply): one step of Muon
@@ -1068,51 +1080,51 @@ def run_grid(
 # %% [markdown]
 # The grid is too long to run with this page.
 # The next cell holds what `run_grid(train_ids, val_ids, runs)` returned on 25 November 2026 (PyTorch 2.13.0, one thread of an AMD EPYC server that other work shared).
-# Most runs used a working copy of these definitions; the runs `zero_outputs` and `muon alone` with 300 steps and seed 0 were repeated with the final ones and gave the same four decimals.
+# All runs used the definitions on this page, and the kernels that every x86 processor since 2013 has.
 # Two entries are trained again on this page, and the build stops if they disagree by more than 0.02: the plain model of Section 4 and the full run of Section 7.
 # To repeat it all, call `run_grid(train_ids, val_ids, list(GRID))`.
 
 # %%
 GRID = {
     # (rung, steps, seed): (validation loss in nats, CPU seconds of training)
-    ("plain", 300, 0): (2.4081, 17),
+    ("plain", 300, 0): (2.4081, 16),
     ("plain", 300, 1): (2.3980, 16),
-    ("plain", 300, 2): (2.4048, 15),
+    ("plain", 300, 2): (2.4048, 16),
     ("plain", 2000, 0): (1.9129, 102),
     ("plain", 2000, 1): (1.9135, 101),
     ("plain", 2000, 2): (1.9157, 100),
     ("bold rate", 300, 0): (2.3828, 16),
     ("bold rate", 300, 1): (2.3483, 16),
-    ("bold rate", 300, 2): (2.3749, 15),
+    ("bold rate", 300, 2): (2.3749, 16),
     ("rope", 300, 0): (2.0940, 17),
-    ("rope", 300, 1): (2.0881, 18),
-    ("rope", 300, 2): (2.0842, 16),
+    ("rope", 300, 1): (2.0881, 17),
+    ("rope", 300, 2): (2.0842, 17),
     ("lean", 300, 0): (2.1021, 17),
-    ("lean", 300, 1): (2.0987, 18),
-    ("lean", 300, 2): (2.0993, 17),
+    ("lean", 300, 1): (2.0987, 17),
+    ("lean", 300, 2): (2.0993, 18),
     ("qk_norm", 300, 0): (2.0941, 18),
-    ("qk_norm", 300, 1): (2.0977, 17),
+    ("qk_norm", 300, 1): (2.0977, 18),
     ("qk_norm", 300, 2): (2.0907, 18),
-    ("relu_squared", 300, 0): (2.0145, 17),
-    ("relu_squared", 300, 1): (2.0198, 18),
-    ("relu_squared", 300, 2): (2.0338, 17),
-    ("zero_outputs", 300, 0): (2.0278, 17),
-    ("zero_outputs", 300, 1): (2.0439, 17),
-    ("zero_outputs", 300, 2): (2.0461, 17),
+    ("relu_squared", 300, 0): (2.0145, 16),
+    ("relu_squared", 300, 1): (2.0198, 16),
+    ("relu_squared", 300, 2): (2.0338, 16),
+    ("zero_outputs", 300, 0): (2.0276, 16),
+    ("zero_outputs", 300, 1): (2.0439, 16),
+    ("zero_outputs", 300, 2): (2.0462, 17),
     ("zero_outputs", 360, 0): (2.0068, 19),
-    ("zero_outputs", 360, 1): (2.0047, 18),
-    ("zero_outputs", 360, 2): (2.0045, 19),
+    ("zero_outputs", 360, 1): (2.0047, 19),
+    ("zero_outputs", 360, 2): (2.0044, 20),
     ("zero_outputs", 2000, 0): (1.7454, 108),
     ("zero_outputs", 2000, 1): (1.7584, 105),
-    ("muon", 300, 0): (1.9218, 21),
-    ("muon", 300, 1): (1.9139, 20),
-    ("muon", 300, 2): (1.9173, 20),
-    ("muon", 2000, 0): (1.6343, 141),
-    ("muon", 2000, 1): (1.6232, 134),
-    ("muon", 2000, 2): (1.6470, 130),
-    ("muon alone", 300, 0): (2.0427, 19),
-    ("muon alone", 300, 1): (2.0594, 18),
-    ("muon alone", 300, 2): (2.0509, 18),
+    ("muon", 300, 0): (1.9125, 25),
+    ("muon", 300, 1): (1.9117, 26),
+    ("muon", 300, 2): (1.9091, 26),
+    ("muon", 2000, 0): (1.6328, 167),
+    ("muon", 2000, 1): (1.6350, 164),
+    ("muon", 2000, 2): (1.6293, 164),
+    ("muon alone", 300, 0): (2.0427, 27),
+    ("muon alone", 300, 1): (2.0604, 26),
+    ("muon alone", 300, 2): (2.0506, 25),
 }
 
 
@@ -1138,8 +1150,8 @@ print(f"{len(GRID)} runs, {minutes:.0f} minutes of CPU")
 
 # Stored too: 300 steps, seed 0, of `dataclasses.replace(ladder()[rung], lr=...)` with
 # lr = 0.0015 and 0.006 for zero_outputs, and of muon = 0.01 and 0.04 for muon.
-RATES = {("zero_outputs", 0.5): 2.0450, ("zero_outputs", 2): 2.0795,
-         ("muon", 0.5): 1.9215, ("muon", 2): 1.9288}
+RATES = {("zero_outputs", 0.5): 2.0450, ("zero_outputs", 2): 2.0745,
+         ("muon", 0.5): 1.9231, ("muon", 2): 1.9171}
 for name in ("zero_outputs", "muon"):
     print(f"{name:13}half, full, twice its rate: {RATES[name, 0.5]:.3f}  "
           f"{GRID[name, SHORT, 0][0]:.3f}  {RATES[name, 2]:.3f}")
@@ -1301,7 +1313,7 @@ ax.legend()
 # It is not quite a fair game, because a count looks back across the edge of a window, where our model starts blind.
 # With windows that overlap by half, so that each prediction sees at least 32 characters, the same model has `{python} f"{sliding_loss:.3f}"` and is ahead.
 # Either way the sober result is that on a million characters, with two minutes of training, a small GPT and a well-made table are about equal, and the plain recipe loses clearly.
-# What speaks for the GPT is the direction: the table has used up its text, while a longer run, a longer context and a larger model are still to be had ([GPT](../transformers/gpt.py) asks when computing beats counting).
+# What speaks for the GPT is the direction: the table has used up its text, while a longer run, a longer context and a larger model are still to be had ([GPT](../transformers/gpt.py#experiment-when-does-computing-beat-counting) asks when computing beats counting).
 # The steepest part is the first hundred steps (@fig-curve); the last quarter, where the rate goes to zero, still brings the validation loss from `{python} f"{curve[15][1]:.2f}"` to `{python} f"{curve[20][1]:.2f}"`.
 # The run saw `{python} f"{FULL * 12 * 64 / len(train_ids):.1f}"` times the training text, and its last hundred batches average `{python} f"{np.mean(history[-100:]):.2f}"`, clearly less than the validation loss.
 # Memory cannot be all of that gap: at step 500, before most of the text has been drawn once, it is already `{python} f"{curve[5][1] - np.mean(history[450:550]):.2f}"`. The validation text is most of one play and the start of another, with names and turns of their own.
@@ -1372,7 +1384,7 @@ for temperature in (0.0, 0.5, 1.0, 1.5):
 
 # %% [markdown]
 # **What the code shows:** at zero the model repeats itself, at 1.5 it invents words; between them you trade variety for safety.
-# The cures that cut off the tail of unlikely characters (top-k, nucleus, min-p) are in [GPT](../transformers/gpt.py).
+# The cures that cut off the tail of unlikely characters (top-k, nucleus, min-p) are in [GPT](../transformers/gpt.py#drawing-a-token).
 
 # %% tags=["test", "experiment"]
 def test_where_the_loss_is():

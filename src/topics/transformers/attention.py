@@ -23,7 +23,7 @@
 # The rows of $Q \in \mathbb{R}^{n \times d_k}$ are $n$ *queries*: what you want to know.
 # The rows of $K \in \mathbb{R}^{m \times d_k}$ are $m$ *keys*: the labels of what is stored.
 # The rows of $V \in \mathbb{R}^{m \times d_v}$ are the $m$ *values*: what is stored.
-# $QK^\top$ holds one dot product for every query and key, $d_k$ is the length of a query or key, $d_v$ the length of a value, and the [softmax](../math-foundations/probability.py) turns each row into weights that sum to one.
+# $QK^\top$ holds one dot product for every query and key, $d_k$ is the length of a query or key, $d_v$ the length of a value, and the [softmax](../math-foundations/probability.py#from-scores-to-probabilities) turns each row into weights that sum to one.
 #
 # Attention lets a network fetch what it needs from any number of stored vectors, by content and in one differentiable step, and nearly every large language model of 2026 is built around it [@bahdanau2015neural; @vaswani2017attention].
 
@@ -32,10 +32,11 @@
 #
 # ### The bottleneck
 #
-# A [sequence-to-sequence](../architectures/sequence-to-sequence.py) model squeezes its whole input into one vector of fixed size, and the decoder sees nothing else.
+# The first [sequence-to-sequence](../architectures/sequence-to-sequence.py#encoder-and-decoder) models squeeze their whole input into one vector of fixed size, and the decoder sees nothing else.
+# Leave training aside, and look at that vector's size.
 # Store $m$ random bytes, each a vector of eight entries $\pm 1$, in a state of 64 numbers.
 # The encoder multiplies by a matrix with 64 orthonormal columns, the decoder by its transpose; the signs of the result are the decoded entries.
-# All directions of this data carry the same variance, so by the argument behind [principal components](../math-foundations/linear-algebra.py) random columns lose no more, in squared error, than any others.
+# All directions of this data carry the same variance, so by the argument behind [principal components](../math-foundations/linear-algebra.py#principal-components) random columns lose no more, in squared error, than any others.
 
 # %%
 import matplotlib.pyplot as plt
@@ -60,16 +61,15 @@ for m, fraction in survived.items():
 # **What the code shows:** up to eight bytes there are as many numbers as bits, and nothing is lost.
 # At 32 bytes `{python} f"{survived[32]:.0%}"` survive: nothing was trained badly, there is too little room.
 # Storing eight bytes whole and dropping 24 would do better, but the encoder would have to know which eight will be asked for.
-# Only the reader knows that, and it comes later.
-# Trained recurrent encoders are not linear, but they fail in the same direction: translations get worse as sentences get longer [@cho2014properties].
+# Only the reader knows that.
+# Trained recurrent encoders, too, fail on long sentences [@cho2014properties].
 #
 # ### The cure: keep everything, choose when you read
 #
 # Attention stores all $m$ vectors and lets the reader decide, at each step, how much of each it wants.
 # A Python dictionary does this in a hard way: the query must equal one key, and you get that key's value.
-# Attention is the soft version.
-# The query is compared with *every* key, better matches get larger weights, and you get the weighted average of *all* values.
-# Hard equality has no useful [gradient](../math-foundations/calculus.py); a weighted average has one, so the network can learn what to ask and how to label.
+# Attention compares the query with *every* key, gives better matches larger weights, and returns the weighted average of *all* values.
+# Hard equality has no useful [gradient](../math-foundations/calculus.py#many-inputs-the-gradient); a weighted average has one, so the network can learn what to ask and how to label.
 #
 # ### Mathematical foundation
 #
@@ -87,6 +87,7 @@ for m, fraction in survived.items():
 # The softmax makes the scores into positive *weights* $a_j$ that sum to one.
 # The output $o$ is an average, so each of its entries lies between the smallest and the largest value of that entry.
 # Stack $n$ queries as rows and you have the boxed equation.
+# In [sequence to sequence](../architectures/sequence-to-sequence.py#the-model) the decoder's state was the query, each encoder state key and value at once, and $s$, $a$, $o$ were called $e$, $\alpha$, $c$.
 #
 # | name | symbol | shape | row $i$ holds |
 # |---|---|---|---|
@@ -118,9 +119,10 @@ for m, fraction in survived.items():
 # The two outputs are
 #
 # $$
-# o_1 = \frac{1 \cdot 0 + 2 \cdot 7 + 4 \cdot 14}{7} = 10,
-# \quad
-# o_2 = \frac{1 \cdot 0 + 1 \cdot 7 + 3 \cdot 14}{5} = 9.8
+# \begin{aligned}
+# o_1 &= \frac{1 \cdot 0 + 2 \cdot 7 + 4 \cdot 14}{7} = 10, \\
+# o_2 &= \frac{1 \cdot 0 + 1 \cdot 7 + 3 \cdot 14}{5} = 9.8
+# \end{aligned}
 # $$
 #
 # ### In code
@@ -245,7 +247,7 @@ def test_softmax_is_stable_and_shift_invariant():
 #
 # ### Masks
 #
-# Sometimes a query must not see a key: the key is *padding* added to make a [batch](../training/batching.py) rectangular, or it lies in the future of a [language model](gpt.py).
+# Sometimes a query must not see a key: the key is *padding* added to make a [batch](../training/batching.py#padding-and-packing) rectangular, or it lies in the future of a [language model](gpt.py#all-positions-at-once).
 # A mask $M$ of shape $(n, m)$ is 1 (`True` in code) where looking is allowed and 0 elsewhere.
 # A *causal* mask hides the future: query $i$ sees keys $0$ to $i$.
 # Forbidden scores become $-\infty$ before the softmax, and $e^{-\infty} = 0$:
@@ -302,7 +304,7 @@ print(A_causal.round(2))
 # s(q, k) = w \cdot \tanh(q + k)
 # $$
 #
-# **What this means:** each of $d_k$ units adds one entry of the query to one of the key and bounds the sum with an [activation](../neural-networks/activation-functions.py); $w$ says how much each unit's opinion counts.
+# **What this means:** each of $d_k$ units adds one entry of the query to one of the key and bounds the sum with an [activation](../neural-networks/activation-functions.py#sigmoid-and-tanh-the-same-function-two-scales); $w$ says how much each unit's opinion counts.
 # Later papers made the comparison a product.
 #
 # | score | formula | from | cost for all pairs |
@@ -361,15 +363,16 @@ def test_additive_scores_against_autograd():
 # The products are independent of each other, so their variances add:
 #
 # $$
-# \mathbb{E}[q \cdot k] = \sum_{i=1}^{d_k} \mathbb{E}[q_i k_i] = 0,
-# \quad
-# \text{Var}[q \cdot k] = \sum_{i=1}^{d_k} \text{Var}[q_i k_i] = d_k
+# \begin{aligned}
+# \mathbb{E}[q \cdot k] &= \sum_{i=1}^{d_k} \mathbb{E}[q_i k_i] = 0, \\
+# \text{Var}[q \cdot k] &= \sum_{i=1}^{d_k} \text{Var}[q_i k_i] = d_k
+# \end{aligned}
 # $$
 #
 # **What this means:** raw scores have standard deviation $\sqrt{d_k}$.
 # Dividing by $\sqrt{d_k}$ brings it back to 1 at every width.
 #
-# Why do large scores hurt? Because of the softmax's [Jacobian](../math-foundations/calculus.py).
+# Why do large scores hurt? Because of the softmax's [Jacobian](../math-foundations/probability.py#the-jacobian-of-the-softmax).
 # For weights $a = \text{softmax}(s)$, with $\delta_{jl} = 1$ if $j = l$ and 0 otherwise:
 #
 # $$
@@ -382,7 +385,7 @@ def test_additive_scores_against_autograd():
 # Off the diagonal, at least one of the factors $a_j, a_l$ is not the top weight, and so is at most $1 - \max_i a_i$.
 #
 # **What this means:** as one weight nears one, *every* derivative nears zero.
-# The scores stop learning, right or wrong; the softmax is *saturated*, as a sigmoid can be.
+# The scores stop learning, right or wrong; the softmax is *saturated*, as a [sigmoid](../neural-networks/activation-functions.py#sigmoid-and-tanh-the-same-function-two-scales) can be.
 
 
 # %%
@@ -435,7 +438,7 @@ ax.minorticks_off()
 # ### The backward pass
 #
 # Let $L$ be a loss and write $dX$ for $\partial L / \partial X$, which has the shape of $X$, whatever matrix $X$ is.
-# Given $dO$, walk [backwards](../neural-networks/backpropagation.py) through $O = AV$, $A = \text{softmax}(S)$ and $S = QK^\top / \sqrt{d_k}$.
+# Given $dO$, walk [backwards](../neural-networks/backpropagation.py#mathematical-foundation) through $O = AV$, $A = \text{softmax}(S)$ and $S = QK^\top / \sqrt{d_k}$.
 #
 # From $O_{ic} = \sum_j A_{ij} V_{jc}$ you read off $dA_{ij} = \sum_c dO_{ic} V_{jc}$ and $dV_{jc} = \sum_i A_{ij} dO_{ic}$.
 # The Jacobian above gives $dS_{ij} = \sum_l dA_{il} A_{il} (\delta_{lj} - A_{ij})$.
@@ -488,7 +491,7 @@ print("dS", dS_hand[0].round(4), " dV", dV_hand[:, 0].round(4))
 # %% [markdown]
 # **What the code shows:** by hand, $dS$ is $(1/7)(0 - 10)$, $(2/7)(7 - 10)$ and $(4/7)(14 - 10)$: key 2 has a *negative* gradient although its value is positive, because 7 is below the current average of 10, and more weight on it would lower the output.
 # The three sum to zero, since adding a constant to all scores changes nothing.
-# The first `assert` holds in general: $\text{rowsum}(dA \odot A) = \text{rowsum}(dO \odot O)$, so the row sum can be had without a whole row of $A$, which [faster versions](multi-head-attention.py) never store [@dao2022flashattention].
+# The first `assert` holds in general: $\text{rowsum}(dA \odot A) = \text{rowsum}(dO \odot O)$, so the row sum can be had without a whole row of $A$, which [faster versions](multi-head-attention.py#flashattention-never-store-the-weights) never store [@dao2022flashattention].
 #
 # The tests compare all of this with PyTorch's autograd and with `scaled_dot_product_attention`, in float64, masked and not, with fully masked rows, single and empty inputs, ties and huge scores.
 
@@ -650,7 +653,7 @@ ax.minorticks_off()
 # **What the code shows:** the prediction holds.
 # At $d_k = 256$ the scaled score ends at `{python} f"{np.mean(best['scaled', 256]):.2f}"`, the additive at `{python} f"{np.mean(best['additive', 256]):.2f}"` and the plain dot product at `{python} f"{np.mean(best['dot', 256]):.2f}"`, although at $d_k = 4$ it reached `{python} f"{np.mean(best['dot', 4]):.2f}"`.
 # The additive score needs no scale, for its terms pass through a tanh.
-# The conclusion is modest: with this initialisation, plain [stochastic gradient descent](../math-foundations/optimization.py) (SGD) and `{python} len(SEEDS)` seeds, *forgetting the scale* is what breaks the dot product, and none of `{python} len(RATES)` learning rates from `{python} min(RATES)` to `{python} max(RATES)` repairs it.
+# The conclusion is modest: with this initialisation, plain [stochastic gradient descent](../math-foundations/optimization.py#noise) (SGD) and `{python} len(SEEDS)` seeds, *forgetting the scale* is what breaks the dot product, and none of `{python} len(RATES)` learning rates from `{python} min(RATES)` to `{python} max(RATES)` repairs it.
 # The 2017 paper quotes the same order for wide keys, additive ahead of the plain dot product, from translation experiments [@britz2017massive], and suspects the same cause [@vaswani2017attention].
 # Exercise 7 finds another repair, in the initialisation.
 
@@ -766,15 +769,15 @@ print(f"{flops / 1e9:.1f} GFLOP; vectors {vector_bytes / 1e6:.0f} MB, "
 # Start from $\mu = -\infty$, $\ell = 0$ and $u = 0$; for each new score $s$ with value $v$:
 #
 # $$
-# \mu' = \max(\mu, s),
-# \quad
-# \ell' = \ell e^{\mu - \mu'} + e^{s - \mu'},
-# \quad
-# u' = u e^{\mu - \mu'} + e^{s - \mu'} v
+# \begin{aligned}
+# \mu' &= \max(\mu, s), \\
+# \ell' &= \ell e^{\mu - \mu'} + e^{s - \mu'}, \\
+# u' &= u e^{\mu - \mu'} + e^{s - \mu'} v
+# \end{aligned}
 # $$
 #
 # **What this means:** whenever a larger score appears, everything summed so far is rescaled; at the end $o = u / \ell$, exactly.
-# You write it in Exercise 4; [FlashAttention](multi-head-attention.py) does it in tiles that fit on the chip [@dao2022flashattention].
+# You write it in Exercise 4; [FlashAttention](multi-head-attention.py#flashattention-never-store-the-weights) does it in tiles that fit on the chip [@dao2022flashattention].
 
 # %% tags=["test"]
 def test_cost_against_torch_counter():
@@ -802,10 +805,10 @@ def test_cost_against_torch_counter():
 # | 2016 | sparsemax [@martins2016softmax] | The nearest distribution to the scores replaces the softmax, so that many weights are exactly zero. |
 # | 2020 | linear attention [@katharopoulos2020transformers] | With $\phi(q) \cdot \phi(k)$ in place of the exponential, for a fixed map $\phi$ to positive numbers, $\phi(K)^\top V$ can be summed first, and the cost is linear in length. |
 # | 2020 | Hopfield view [@ramsauer2021hopfield] | One step of attention is one update of an associative memory with continuous states. |
-# | 2020 | QK-norm [@henry2020query] | Queries and keys are normalised to unit length and a learned factor replaces $1/\sqrt{d_k}$, so scores are bounded. |
+# | 2020 | [QK-norm](multi-head-attention.py#bounded-scores-qk-norm) [@henry2020query] | Queries and keys are normalised to unit length and a learned factor replaces $1/\sqrt{d_k}$, so scores are bounded. |
 # | 2022 | exact attention without storing $A$ [@dao2022flashattention] | Online softmax in tiles makes memory linear in length and the whole faster. |
-# | 2023 | entropy collapse [@zhai2023stabilizing] | Attention of very low [entropy](../math-foundations/information-theory.py) goes with unstable training; dividing each weight matrix by its largest singular value, times a learned number, prevented both in their runs. |
-# | 2023 | attention sinks [@xiao2024efficient] | Weights must sum to one, so trained models park what they do not need on the first tokens, which must then stay in the [cache](../modern-llms/inference.py) of keys and values. |
+# | 2023 | entropy collapse [@zhai2023stabilizing] | Attention of very low [entropy](../math-foundations/information-theory.py#surprisal-and-entropy) goes with unstable training; dividing each weight matrix by its largest singular value, times a learned number, prevented both in their runs. |
+# | 2023 | attention sinks [@xiao2024efficient] | Weights must sum to one, so trained models park what they do not need on the first tokens, which must then stay in the [cache](../modern-llms/inference.py#why-old-rows-may-be-kept) of keys and values. |
 # | 2024 | soft-capping [@gemma2024gemma2] | Scores pass through $c \tanh(s / c)$ and cannot exceed the constant $c$; Gemma 3 replaced this by QK-norm [@gemma2025gemma3]. |
 # | 2024 | dispersion [@velickovic2024softmax] | With bounded scores, no weight can stay large as $m$ grows (Exercise 6). |
 # | 2025 | QK-clip [@kimi2025k2] | After a step, a head whose largest score passed a threshold gets its $W_Q$ and $W_K$ shrunk. |
@@ -949,7 +952,7 @@ def test_other_weights():
 
 # %% [markdown] tags=["solution"]
 # Every score of a query $q$ changes by the same amount, $q \cdot c / \sqrt{d_k}$, and a softmax ignores a shift: the output stays the same, for every query.
-# So a bias in the key projection has no effect at all (unless keys are changed by position after it), while one in the query projection has.
+# So a bias in the key projection has no effect at all (unless keys are [changed by position](self-attention.py#turning-rope) after it), while one in the query projection has.
 # Adding $c$ to the values adds $\sum_j a_j c = c$ to each output, because the weights sum to one.
 
 # %% [markdown]
@@ -1158,7 +1161,7 @@ def test_unscaled_twin():
 # By the chain rule $\partial L / \partial W' = (1/c) \partial L / \partial W$, and a step $\Delta W'$ means a step $\Delta W = \Delta W' / c$.
 # So a rate $\eta'$ for $W'$ acts like $\eta' / c^2 = \eta' \sqrt{d_k}$ for $W$, and $\eta' = \eta / \sqrt{d_k}$.
 # The experiment thus compared two *initialisations*: dividing by $\sqrt{d_k}$ adds no power, it makes the usual one safe at every width.
-# With [Adam](../training/optimizers.py), which ignores the size of gradients, the rate changes differently; the initial saturation is the same.
+# With [Adam](../training/optimizers.py#a-direction-for-each-gradient), which ignores the size of gradients, the rate changes differently; the initial saturation is the same.
 
 # %% [markdown]
 # ## Summary

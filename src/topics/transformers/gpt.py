@@ -16,7 +16,8 @@
 # \boxed{
 # \begin{aligned}
 # p_\theta(x_0, \dots, x_T) &= p(x_0) \prod_{t=0}^{T-1} p_\theta(x_{t+1} \mid x_0, \dots, x_t) \\
-# p_\theta(\cdot \mid x_0, \dots, x_t) &= \text{softmax}(\text{logits}_t), \quad \text{logits} = \text{GPT}_\theta(x_0, \dots, x_{T-1}) \\
+# p_\theta(\cdot \mid x_0, \dots, x_t) &= \text{softmax}(\text{logits}_t) \\
+# \text{logits} &= \text{GPT}_\theta(x_0, \dots, x_{T-1}) \\
 # L(\theta) &= -\frac{1}{T} \sum_{t=0}^{T-1} \log p_\theta(x_{t+1} \mid x_0, \dots, x_t)
 # \end{aligned}
 # }
@@ -32,7 +33,7 @@
 #
 # ### Counting runs out of text
 #
-# The oldest language model is a table: for each context of $n$ characters, count [what followed](../math-foundations/probability.py).
+# The oldest language model is a table: for each context of $n$ characters, count [what followed](../math-foundations/probability.py#a-language-model-by-counting).
 # Longer contexts predict better, if you have seen them.
 # Take about a million characters of Shakespeare, and test on the text that follows.
 
@@ -123,11 +124,11 @@ ax.legend()
 # ### All positions at once
 #
 # Feed one window $x_0, \dots, x_{T-1}$; the targets are the same window moved by one, $x_1, \dots, x_T$.
-# The [causal mask](attention.py) lets row $t$ see tokens $0$ to $t$ and nothing else, and everything outside attention treats rows alone.
-# So $\text{logits}_t$ is what the model would say about $x_{t+1}$ if the text ended at $x_t$: one pass gives $T$ honest predictions, and their mean loss needs [one backward pass](../neural-networks/backpropagation.py).
+# The [causal mask](attention.py#masks) lets row $t$ see tokens $0$ to $t$ and nothing else, and everything outside attention treats rows alone.
+# So $\text{logits}_t$ is what the model would say about $x_{t+1}$ if the text ended at $x_t$: one pass gives $T$ honest predictions, and their mean loss needs [one backward pass](../neural-networks/backpropagation.py#the-picture).
 # Without the mask, row $t$ could copy its target from the input beside it.
 #
-# In training the context is always the true text, never what the model would have written; this is called *teacher forcing* [@williams1989learning].
+# In training the context is always the true text, never what the model would have written; this is called [teacher forcing](../architectures/sequence-to-sequence.py#encoder-and-decoder) [@williams1989learning].
 # The box says the same: each factor has the true past behind its bar.
 #
 # ### By hand
@@ -146,12 +147,13 @@ ax.legend()
 #
 # ### In code
 #
-# The stack of [transformer architecture](transformer-architecture.py), as it was in GPT-2 [@radford2019language]: LayerNorm before each layer and at the end, as many key as query heads, biases everywhere, a learned row of $E^\text{pos}$ for each position, the unembedding *tied* to the embedding, $U = E^\top$, and for the FFN the smooth cousin of ReLU called [GELU](../neural-networks/activation-functions.py) [@hendrycks2016gaussian]:
+# The stack of [transformer architecture](transformer-architecture.py), as it was in GPT-2 [@radford2019language]: LayerNorm before each layer and at the end, as many key as query heads, biases everywhere, a learned row of $E^\text{pos}$ for each position, the unembedding *tied* to the embedding, $U = E^\top$, and for the FFN the smooth cousin of ReLU called [GELU](../neural-networks/activation-functions.py#gelu-in-two-forms) [@hendrycks2016gaussian]:
 #
 # $$
-# \text{FFN}(x) = \text{GELU}(x W_\text{up} + b_\text{up}) W_\text{down} + b_\text{down},
-# \quad
-# \text{GELU}(z) \approx \frac{z}{2} \left(1 + \tanh\left(\sqrt{2/\pi} \, (z + 0.044715 z^3)\right)\right)
+# \begin{aligned}
+# \text{FFN}(x) &= \text{GELU}(x W_\text{up} + b_\text{up}) W_\text{down} + b_\text{down}, \\
+# \text{GELU}(z) &\approx \frac{z}{2} \left(1 + \tanh\left(\sqrt{2/\pi} \, (z + 0.044715 z^3)\right)\right)
+# \end{aligned}
 # $$
 
 # %%
@@ -492,7 +494,7 @@ def test_known_length():
 # With PyTorch's default for embeddings, $\sigma = 1$, a tied model would start confidently wrong.
 # Every matrix that reads a normalised token, too, multiplies its size by about $\sigma \sqrt{d}$, a half, so no layer starts loud.
 #
-# The other rule concerns depth: $W_O$ and $W_\text{down}$, the two matrices that write to the stream, are divided by $\sqrt{2L}$, where $L$ counts blocks (the loss has the same letter).
+# The other rule concerns depth: $W_O$ and $W_\text{down}$, the two matrices that write to the stream, are divided by $\sqrt{2L}$, [as before](transformer-architecture.py#failure-mode-1-the-sum-grows-with-depth), where $L$ counts blocks (the loss has the same letter).
 # There are $2L$ additions; if each has variance $v$ and they are independent, the sum has $2L v$, and after the division $v$, whatever the depth.
 
 
@@ -676,7 +678,7 @@ def window_losses(model: GPT, ids: np.ndarray, width: int, stride: int) -> np.nd
 
 # %% [markdown]
 # Both learn from the same 50,000 characters, the beginning of one play, and are tested on another.
-# The network sees 400 batches of 8 windows of 32 characters, with AdamW [@loshchilov2019decoupled], a gradient descent that [divides each step by the usual size of that gradient](../training/optimizers.py).
+# The network sees 400 batches of 8 windows of 32 characters, with AdamW [@loshchilov2019decoupled], a gradient descent that [divides each step by the usual size of that gradient](../training/optimizers.py#a-direction-for-each-gradient).
 # Initial weights have $\sigma = 0.08$, because $0.02$ was made for widths near a thousand, and $\sigma\sqrt{d}$ should stay the same at 64.
 # Nothing is tuned for the network. The *order* of the table, its largest $n$, is chosen on the test text itself, in the table's favour.
 # As a control, the trained network also predicts from no more characters than that table sees.
@@ -831,16 +833,17 @@ def test_torch_init_is_numpy_init():
 #
 # The mean loss is reported in three costumes: nats per token, perplexity $e^{L}$, and bits.
 # Perplexity per token depends on what a token is.
-# GPT-2 cuts text into 50,257 kinds of pieces by *byte-pair encoding*, which starts from the 256 bytes and [merges frequent pairs](../modern-llms/pretraining.py) [@sennrich2016neural]; a model over larger pieces makes fewer, harder predictions.
-# What can be compared is the cost of the whole text, spread over something that all models share:
+# GPT-2 cuts text into 50,257 kinds of pieces by *byte-pair encoding*, which starts from the 256 bytes and [merges frequent pairs](../modern-llms/pretraining.py#byte-pair-encoding) [@sennrich2016neural]; a model over larger pieces makes fewer, harder predictions.
+# What [can be compared](../math-foundations/information-theory.py#failure-mode-3-a-perplexity-without-a-unit) is the cost of the whole text, spread over something that all models share:
 #
 # $$
-# \text{bits per character} = \frac{\text{tokens}}{\text{characters}} \cdot \frac{L}{\log 2},
-# \quad
-# \text{bits per byte} = \frac{\text{tokens}}{\text{bytes}} \cdot \frac{L}{\log 2}
+# \begin{aligned}
+# \text{bits per character} &= \frac{\text{tokens}}{\text{characters}} \cdot \frac{L}{\log 2}, \\
+# \text{bits per byte} &= \frac{\text{tokens}}{\text{bytes}} \cdot \frac{L}{\log 2}
+# \end{aligned}
 # $$
 #
-# Our network needs `{python} f"{far.mean() / np.log(2):.2f}"` bits per character; Shannon let people guess English letters and estimated about one [@shannon1951prediction].
+# Our network needs `{python} f"{far.mean() / np.log(2):.2f}"` bits per character; Shannon [let people guess](../math-foundations/information-theory.py#experiment-how-predictable-is-english) English letters and estimated about one [@shannon1951prediction].
 #
 # The second trap is the context window.
 # Cut a text into windows, and the first tokens of each are predicted from almost nothing.
@@ -1003,20 +1006,21 @@ def test_warper_edges():
 
 # %% [markdown]
 # While writing, keys and values of old tokens never change, because no token looks at those after it.
-# So they are stored, in the *KV cache*, and each step computes one new row only; Exercise 3 builds it, [inference](../modern-llms/inference.py) makes it fast.
+# So they are stored, in the *KV cache*, and each step computes one new row only; Exercise 3 builds it, [inference](../modern-llms/inference.py#why-old-rows-may-be-kept) makes it fast.
 #
 # ### What GPT-2 and GPT-3 cost
 #
 # A block has $4d^2 + 4d$ parameters in attention (four matrices with their biases), $8d^2 + 5d$ in the FFN (two matrices, biases of $4d$ and $d$) and $4d$ in its two norms; the tables and the last norm come once:
 #
 # $$
-# N = L \left(12 d^2 + 13 d\right) + (n_\text{vocab} + n_\text{context}) \, d + 2d,
-# \quad
-# \text{FLOPs per token} = 2 \left(12 L d^2 + n_\text{vocab} d\right) + 4 L d T
+# \begin{aligned}
+# &N = L \left(12 d^2 + 13 d\right) + (n_\text{vocab} + n_\text{context}) \, d + 2d, \\
+# &\text{FLOPs per token} = 2 \left(12 L d^2 + n_\text{vocab} d\right) + 4 L d T
+# \end{aligned}
 # $$
 #
 # The second formula counts a forward pass: a product and a sum for each matrix weight (the tied $E$ works as $U$), and in each block $2dT$ for the scores and $2dT$ for the averages over $T$ tokens.
-# A training step costs three times as much, since the backward pass costs about two forward ones.
+# A training step costs three times as much, since the backward pass costs [about two forward ones](../neural-networks/backpropagation.py#what-it-costs-time-and-memory).
 # With the context left out that is about $6N$ per token, and $6ND$ for $D$ tokens of training text.
 
 
@@ -1053,7 +1057,7 @@ print(f"GPT-3: {training:.2e} FLOPs to train, {cache / 1e9:.1f} GB of cache for 
 
 # %% [markdown]
 # **What the code shows:** the GPT-2 counts are those of the released weights; the last column is the share of $4LdT$, an upper limit for GPT-3, half of whose attentions see near tokens only. And $6ND$ with $D = 3 \cdot 10^{11}$ tokens gives GPT-3's training bill as its paper states it, $3.14 \cdot 10^{23}$ FLOPs [@brown2020language].
-# One text of full length fills up to `{python} f"{cache / 1e9:.1f}"` GB of cache in 16-bit numbers, which is why [grouped queries](multi-head-attention.py) came.
+# One text of full length fills up to `{python} f"{cache / 1e9:.1f}"` GB of cache in 16-bit numbers, which is why [grouped queries](multi-head-attention.py#fewer-keys-mqa-and-gqa) came.
 
 # %% tags=["test"]
 def test_parameters_and_flops():
@@ -1105,36 +1109,38 @@ def test_parameters_and_flops():
 # How it does it is understood in parts.
 # In small models the ability appears together with *induction heads*, pairs of heads that find an earlier occurrence of the current token and copy what came after it [@olsson2022context].
 # And examples often tell the model which task is meant rather than how to do it: with random labels in them accuracy fell only a little in one study [@min2022rethinking].
-# Since then predictors have been trained further to [follow instructions](../modern-llms/instruction-tuning.py) and to [please people](../modern-llms/rlhf.py); the box at the top stayed.
+# Since then predictors have been trained further to [follow instructions](../modern-llms/instruction-tuning.py) and to [please people and pass checks](../modern-llms/rlhf.py); the box at the top stayed.
 #
 # ### The decoder since
 #
+# Much of this is [the block of 2026](transformer-architecture.py#the-block-of-2017), as changes to GPT-2.
+#
 # | GPT-2 | usual or frequent in 2026 | why |
 # |---|---|---|
-# | LayerNorm | [RMSNorm](transformer-architecture.py) [@zhang2019root] | one statistic less |
-# | position table | [RoPE](self-attention.py) [@su2021roformer] | relative distances, and no last row |
-# | GELU, $4d$ | SwiGLU [@shazeer2020glu] | lower loss at equal size |
+# | LayerNorm | [RMSNorm](transformer-architecture.py#a-standard-size-norms) [@zhang2019root] | one statistic less |
+# | position table | [RoPE](self-attention.py#turning-rope) [@su2021roformer] | relative distances, and no last row |
+# | GELU, $4d$ | [SwiGLU](../neural-networks/activation-functions.py#gated-units) [@shazeer2020glu] | lower loss at equal size |
 # | as many key heads as query heads | grouped queries [@ainslie2023gqa] | a smaller cache |
 # | biases, tied $E$ | no biases, often untied | rarely missed; cheap in large models |
-# | plain scores | QK-norm [@henry2020query] | bounded scores |
+# | plain scores | [QK-norm](multi-head-attention.py#bounded-scores-qk-norm) [@henry2020query] | bounded scores |
 # | GELU | ReLU² [@so2021primer], in some | cheap, sparse |
 # | residual weights $/\sqrt{2L}$ | zero at the start, in some [@zhang2019fixup] | each block starts as the identity |
 #
 # The last three, in symbols, with $Q_h, K_h$ one head's queries and keys:
 #
 # $$
-# S_h = \frac{\text{RMSNorm}(Q_h) \, \text{RMSNorm}(K_h)^\top}{\sqrt{d_k}},
-# \quad
-# \text{FFN}(x) = \max(x W_\text{up}, 0)^2 \, W_\text{down},
-# \quad
-# W_O = W_\text{down} = 0 \text{ at step } 0
+# \begin{aligned}
+# S_h &= \frac{\text{RMSNorm}(Q_h) \, \text{RMSNorm}(K_h)^\top}{\sqrt{d_k}}, \\
+# \text{FFN}(x) &= \max(x W_\text{up}, 0)^2 \, W_\text{down}, \\
+# W_O &= W_\text{down} = 0 \text{ at step } 0
+# \end{aligned}
 # $$
 #
 # **What this means:** after QK-norm every query and key has length $\sqrt{d_k}$, so without gains a score lies between $-\sqrt{d_k}$ and $\sqrt{d_k}$, whatever the weights do: growing weights cannot sharpen the softmax beyond a fixed limit (Exercise 5).
 # (The original divides by the length, and learns one scale in place of $\sqrt{d_k}$.)
 # The square takes the kink out of ReLU and lets strong features count more.
 # With zero output projections $h^{(L)} = h^{(0)}$: the model starts as a table of single tokens, and each block joins in as its own output matrix grows (Exercise 6).
-# Many of the fastest small recipes also replace AdamW by *Muon* [@jordan2024muon] for the matrices inside blocks: it makes each matrix step nearly orthogonal, so that all directions move by the same amount; [optimizers](../training/optimizers.py) derives it.
+# Many of the fastest small recipes also replace AdamW by *Muon* [@jordan2024muon] for the matrices inside blocks: it makes each matrix step nearly orthogonal, so that all directions move by the same amount; [optimizers](../training/optimizers.py#steepest-but-in-which-norm) derives it.
 
 # %% [markdown]
 # ## 3. Practical considerations
@@ -1353,7 +1359,7 @@ def test_answer_scores():
 # %% [markdown]
 # ### Exercise 5 (apply): QK-norm
 #
-# Return the scores of one head with QK-norm, without gains and with $\epsilon = 10^{-6}$ under the root, and the largest weight that one of $T$ keys can then get (compare Exercise 6 of [attention](attention.py)).
+# Return the scores of one head with QK-norm, without gains and with $\epsilon = 10^{-6}$ under the root, and the largest weight that one of $T$ keys can then get (compare Exercise 6 of [attention](attention.py#exercise-6-explore-long-inputs-spread-the-weight)).
 
 
 # %%
@@ -1440,4 +1446,4 @@ def test_silent_at_first():
 # | FLOPs | $2(12Ld^2 + n_\text{vocab}d) + 4LdT$ a token | `forward_flops(c, T)` | budgets |
 # | QK-norm | $\lvert S \rvert \le \sqrt{d_k}$ | `qk_norm_scores(Q, K)` | stable training, 2026 |
 #
-# **The essential insight:** a text is as probable as the product of its next tokens, so a machine that predicts the next token well knows, implicitly, everything that makes text likely: spelling, grammar, facts, and the answer that follows a question. The causal mask makes all predictions of a text trainable in one pass; sampling turns them back into text. The table of counts has the same objective and shares nothing between contexts; the transformer computes its scores, and what it learns in one context serves in the next.
+# **The essential insight:** a text is as probable as the product of its next tokens, so a machine that predicts the next token well knows, implicitly, everything that makes text likely: spelling, grammar, facts, and the answer that follows a question. The causal mask makes all predictions of a text trainable in one pass; sampling turns them back into text. The table of counts has the same objective and shares nothing between contexts; the transformer computes its scores, and what it learns in one context serves in the next. How large it should be, on how much text, and which, is for [pretraining](../modern-llms/pretraining.py) to say.

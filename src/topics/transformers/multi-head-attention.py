@@ -12,9 +12,10 @@
 #
 # $$
 # \boxed{
-# \text{MultiHead}(X) = \left[ O_1, O_2, \dots, O_H \right] W_O,
-# \quad
-# O_h = \text{softmax}\left( \frac{Q_h K_h^\top}{\sqrt{d_k}} \right) V_h
+# \begin{aligned}
+# \text{MultiHead}(X) &= \left[ O_1, O_2, \dots, O_H \right] W_O, \\
+# O_h &= \text{softmax}\left( \frac{Q_h K_h^\top}{\sqrt{d_k}} \right) V_h
+# \end{aligned}
 # }
 # $$
 #
@@ -91,16 +92,17 @@ ax.margins(x=0)
 # Cut $W_O$ into $H$ blocks of $d_v$ rows, and the box becomes a sum:
 #
 # $$
-# \text{MultiHead}(X) = \sum_{h=1}^{H} A_h \, X \, W_V^{(h)} W_O^{(h)},
-# \quad
-# A_h = \text{softmax}\left( \frac{X W_Q^{(h)} W_K^{(h)\top} X^\top}{\sqrt{d_k}} \right)
+# \begin{aligned}
+# \text{MultiHead}(X) &= \sum_{h=1}^{H} A_h \, X \, W_V^{(h)} W_O^{(h)}, \\
+# A_h &= \text{softmax}\left( \frac{X W_Q^{(h)} W_K^{(h)\top} X^\top}{\sqrt{d_k}} \right)
+# \end{aligned}
 # $$
 #
 # **What this means:** a head is two small circuits [@elhage2021mathematical].
 # $W_Q^{(h)} W_K^{(h)\top}$ decides *where* it looks and $W_V^{(h)} W_O^{(h)}$ *what* it hands over.
 # Heads do not see each other; each adds its part.
 #
-# With $H d_k = H d_v = d$ the four matrices hold $4d^2$ weights and the matrix products cost the same for every $H$ (only the number of softmaxes grows): you trade the [rank](../math-foundations/linear-algebra.py) of each score table, at most $d_k$, for the number of tables.
+# With $H d_k = H d_v = d$ the four matrices hold $4d^2$ weights and the matrix products cost the same for every $H$ (only the number of softmaxes grows): you trade the [rank](../math-foundations/linear-algebra.py#rank-how-much-a-matrix-really-holds) of each score table, at most $d_k$, for the number of tables.
 # Very narrow heads cannot express every attention pattern [@bhojanapalli2020low].
 #
 # | name | symbol | shape |
@@ -122,15 +124,15 @@ ax.margins(x=0)
 # Take $T = 3$ tokens of width $d = 2$, with $H = 2$ heads of width 1:
 #
 # $$
-# X = \begin{bmatrix} 1 & 0 \\ 0 & 1 \\ 1 & 1 \end{bmatrix},
+# \begin{aligned}
+# &X = \begin{bmatrix} 1 & 0 \\ 0 & 1 \\ 1 & 1 \end{bmatrix},
 # \quad
-# W_Q = \begin{bmatrix} \log 2 & \log 2 \\ 0 & 0 \end{bmatrix},
+# W_Q = \begin{bmatrix} \log 2 & \log 2 \\ 0 & 0 \end{bmatrix}, \\
+# &W_K = \begin{bmatrix} 0 & 0 \\ 1 & -1 \end{bmatrix},
 # \quad
-# W_K = \begin{bmatrix} 0 & 0 \\ 1 & -1 \end{bmatrix},
-# \quad
-# W_V = \begin{bmatrix} 0 & 8 \\ 5 & 0 \end{bmatrix},
-# \quad
-# W_O = \begin{bmatrix} 1 & 2 \\ 0 & 1 \end{bmatrix}
+# W_V = \begin{bmatrix} 0 & 8 \\ 5 & 0 \end{bmatrix}, \\
+# &W_O = \begin{bmatrix} 1 & 2 \\ 0 & 1 \end{bmatrix}
+# \end{aligned}
 # $$
 #
 # Column 1 of each projection belongs to head 1: keys $(0, 1, 1)$ and values $(0, 5, 5)$.
@@ -270,7 +272,7 @@ def test_output_is_the_sum_of_heads():
 #
 # With $O = [O_1 \cdots O_H]$ and $Y = O W_O$, the only new step is the first: $dO = dY \, W_O^\top$ and $dW_O = O^\top dY$.
 # Cut $dO$ into heads, and each head goes through the [backward pass of attention](attention.py#the-backward-pass) alone.
-# Where several query heads share one key and value head, as below, [gradients add](../neural-networks/backpropagation.py): $dK$ and $dV$ are summed over the heads that share.
+# Where several query heads share one key and value head, as below, [gradients add](../neural-networks/backpropagation.py#the-picture): $dK$ and $dV$ are summed over the heads that share.
 
 
 # %%
@@ -430,7 +432,7 @@ def test_multi_head_edges():
 #
 # **Controls.** $R = 1$ (the task without the conflict), one head four times as wide, and one head followed by a hidden layer of 128 [ReLU](../neural-networks/activation-functions.py) units, trained three times as long, with two learning rates: 0.01 as everywhere else, and 0.005, the best of three variants tried beforehand.
 # So that neither the steps nor the rate get the credit of the hidden layer, one head without it is trained with 0.005 and as long.
-# Training is [Adam](../training/optimizers.py), a gradient descent with a step size for each weight, on cross-entropy.
+# Training is [Adam](../training/optimizers.py#a-direction-for-each-gradient), a gradient descent with a step size for each weight, on [cross-entropy](../training/loss-functions.py#cross-entropy-for-any-target).
 
 # %%
 D, ITEMS, CONTENTS = 32, 8, 8
@@ -537,7 +539,7 @@ def test_heads_conclusion():
 # %% [markdown]
 # ### Fewer keys: MQA and GQA
 #
-# A model that writes keeps the keys and values of all earlier tokens, its [KV cache](../modern-llms/inference.py), and reads all of it for every new token.
+# A model that writes keeps the keys and values of all earlier tokens, its [KV cache](../modern-llms/inference.py#why-old-rows-may-be-kept), and reads all of it for every new token.
 # *Multi-query attention* (MQA) keeps all $H$ query heads but one key and value head for all of them [@shazeer2019fast].
 # *Grouped-query attention* (GQA) keeps $G$, each shared by $H / G$ query heads [@ainslie2023gqa].
 # $G = H$ is plain multi-head attention, $G = 1$ is MQA, and `multi_head` computes all three.
@@ -557,16 +559,17 @@ def test_heads_conclusion():
 # Each token leaves one short *latent* $c$, from which all heads build their keys and values:
 #
 # $$
-# c = x W_{DKV}, \quad k_h = c \, W_{UK}^{(h)}, \quad v_h = c \, W_{UV}^{(h)},
-# \quad
-# q_h \cdot k_h = \left( q_h W_{UK}^{(h)\top} \right) \cdot c
+# \begin{aligned}
+# &c = x W_{DKV}, \quad k_h = c \, W_{UK}^{(h)}, \quad v_h = c \, W_{UV}^{(h)}, \\
+# &q_h \cdot k_h = \left( q_h W_{UK}^{(h)\top} \right) \cdot c
+# \end{aligned}
 # $$
 #
 # with $W_{DKV} \in \mathbb{R}^{d \times d_c}$ (down), $W_{UK}^{(h)} \in \mathbb{R}^{d_c \times d_k}$ and $W_{UV}^{(h)} \in \mathbb{R}^{d_c \times d_v}$ (up).
 # The last equation is *absorption*: move the up-projection to the query, and keys never need to exist.
 # Likewise $\sum_j a_j v_{h,j} = \left( \sum_j a_j c_j \right) W_{UV}^{(h)}$: average latents, then go up once.
 #
-# [RoPE](self-attention.py) stands in the way.
+# [RoPE](self-attention.py#turning-rope) stands in the way.
 # A turned key is $c_j W_{UK}^{(h)} R_j$, the score is $q_h R_i R_j^\top W_{UK}^{(h)\top} c_j^\top$, where $R_i$ and $R_j$ are the rotations of the two positions.
 # Now $R_i R_j^\top$ stands between query and matrix, and it differs from key to key: the query would have to be absorbed anew for each key, and the saving is gone.
 # The cure is a second, small key $k^r$ of width $d_r$, made from $x$, turned, shared by all heads, and cached next to $c$; each head gets a small turned query $q_h^r$ for it:
@@ -756,15 +759,15 @@ def test_cache_of_published_models():
 #
 # $A$ has $T^2$ entries for each head, and [moving them](attention.py#what-it-costs) is what plain attention waits for.
 # *FlashAttention* keeps a tile of queries and a tile of keys in fast memory and never writes $S$ or $A$ [@dao2022flashattention].
-# For each query it carries the running maximum $\mu$, sum $\ell$ and output $u$ of the [online softmax](attention.py#what-it-costs) [@milakov2018online].
+# For each query it carries the running maximum $\mu$, sum $\ell$ and output $u$ of the online softmax [@milakov2018online].
 # For a new tile $J$ of keys with scores $s_j$:
 #
 # $$
-# \mu' = \max\left(\mu, \max_{j \in J} s_j\right),
-# \quad
-# \ell' = \ell e^{\mu - \mu'} + \sum_{j \in J} e^{s_j - \mu'},
-# \quad
-# u' = u e^{\mu - \mu'} + \sum_{j \in J} e^{s_j - \mu'} v_j
+# \begin{aligned}
+# \mu' &= \max\left(\mu, \max_{j \in J} s_j\right), \\
+# \ell' &= \ell e^{\mu - \mu'} + \sum_{j \in J} e^{s_j - \mu'}, \\
+# u' &= u e^{\mu - \mu'} + \sum_{j \in J} e^{s_j - \mu'} v_j
+# \end{aligned}
 # $$
 #
 # *Proof that this is exact.* Let $N$ be the set of keys seen so far, and suppose $\ell = \sum_{j \in N} e^{s_j - \mu}$ and $u = \sum_{j \in N} e^{s_j - \mu} v_j$; for the empty set, with $\mu = -\infty$ and both sums zero, this holds.
@@ -884,9 +887,11 @@ print("forward and backward equal to 1e-12:", gap < 1e-12, gap_back < 1e-12)
 # Plain attention moves $A$-sized arrays four times forward ($S$ and $A$ out and in) and seven times backward ($A$ twice, $dA$ out and in, $dS$ out once and in twice), besides vectors:
 #
 # $$
-# \text{plain} = 11 n^2 + 12 n d_k,
-# \quad
-# \text{tiled} = 2 n d_k + n + 2 \frac{n^2}{r} d_k + 2 n d_k + n + 4 n d_k + \frac{n^2}{r} (4 d_k + 2)
+# \begin{aligned}
+# \text{plain} &= 11 n^2 + 12 n d_k, \\
+# \text{tiled} &= 2 n d_k + n + 2 \frac{n^2}{r} d_k \\
+# &\quad + 2 n d_k + n + 4 n d_k + \frac{n^2}{r} (4 d_k + 2)
+# \end{aligned}
 # $$
 #
 # **What this means:** both grow with $n^2$.
@@ -1052,8 +1057,8 @@ def test_qk_norm_is_torch():
 # | year | idea | in one sentence |
 # |---|---|---|
 # | 2020 | window [@beltagy2020longformer; @jiang2023mistral] | A head sees the last $w$ tokens, so the cache stops growing. |
-# | 2022 | induction heads [@olsson2022context] | A head that finds the last occurrence of the present token and copies what followed appears early in training, as in-context learning does (Exercise 6). |
-# | 2023 | attention sinks [@xiao2024efficient] | Keep the first few tokens next to a window, because heads park unneeded weight there. |
+# | 2022 | induction heads [@olsson2022context] | A head that finds the last occurrence of the present token and copies what followed appears early in training, as [in-context learning](gpt.py#from-gpt-1-to-a-prompt) does (Exercise 6). |
+# | 2023 | [attention sinks](attention.py#what-came-later) [@xiao2024efficient] | Keep the first few tokens next to a window, because heads park unneeded weight there. |
 # | 2025 | native sparse attention [@yuan2025native] | A learned gate adds three attentions for each query: over blocks of keys compressed to one key each, over the few blocks that score highest there, and over a window; the model is trained with it from the start. |
 #
 # As of 2026, Llama 3, Mistral and Qwen3 use GQA with RoPE, DeepSeek-V2 and V3 MLA, and PyTorch's `scaled_dot_product_attention` takes a fused kernel by itself where one fits the inputs.

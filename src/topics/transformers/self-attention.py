@@ -12,9 +12,10 @@
 #
 # $$
 # \boxed{
-# O = \text{softmax}\left(\frac{QK^\top}{\sqrt{d_k}}\right) V,
-# \quad
-# Q = XW_Q, \quad K = XW_K, \quad V = XW_V
+# \begin{aligned}
+# O &= \text{softmax}\left(\frac{QK^\top}{\sqrt{d_k}}\right) V, \\
+# Q &= XW_Q, \quad K = XW_K, \quad V = XW_V
+# \end{aligned}
 # }
 # $$
 #
@@ -68,9 +69,11 @@ print(f"mean weight of a token on itself: {own:.3f} (equal shares: {1 / 12:.3f})
 # Multiply the odds of the right key against the wrong one:
 #
 # $$
+# \begin{aligned}
 # \frac{A_{12}}{A_{13}} \cdot \frac{A_{23}}{A_{21}} \cdot \frac{A_{31}}{A_{32}}
-# = e^{S_{12} - S_{13} + S_{23} - S_{21} + S_{31} - S_{32}}
-# = e^0 = 1 \quad \text{if } S_{ij} = S_{ji}
+# &= e^{S_{12} - S_{13} + S_{23} - S_{21} + S_{31} - S_{32}} \\
+# &= e^0 = 1 \quad \text{if } S_{ij} = S_{ji}
+# \end{aligned}
 # $$
 #
 # **What this means:** what one token gains, the others lose.
@@ -79,7 +82,7 @@ print(f"mean weight of a token on itself: {own:.3f} (equal shares: {1 / 12:.3f})
 # *A separate value* is needed because what a token is found by is not what it should hand over: "bites" is found because it is a verb, and must deliver *which* verb it is.
 #
 # *What is learned* by $W_Q$ and $W_K$ is only their product, for $S = X W_Q W_K^\top X^\top / \sqrt{d_k}$.
-# The two thin matrices hold a score table for pairs of features, of [rank](../math-foundations/linear-algebra.py) at most $d_k$.
+# The two thin matrices hold a score table for pairs of features, of [rank](../math-foundations/linear-algebra.py#rank-how-much-a-matrix-really-holds) at most $d_k$.
 #
 # | name | symbol | shape | row $t$ holds |
 # |---|---|---|---|
@@ -98,13 +101,14 @@ print(f"mean weight of a token on itself: {own:.3f} (equal shares: {1 / 12:.3f})
 # Solve the circle with $d_\text{model} = d_k = 2$ and $d_v = 1$:
 #
 # $$
-# X = \begin{bmatrix} 1 & 0 \\ 0 & 1 \\ -1 & -1 \end{bmatrix},
+# \begin{aligned}
+# &X = \begin{bmatrix} 1 & 0 \\ 0 & 1 \\ -1 & -1 \end{bmatrix},
 # \quad
-# W_Q = \sqrt{2} \log 2 \begin{bmatrix} 0 & 1 \\ -1 & 0 \end{bmatrix},
-# \quad
-# W_K = \begin{bmatrix} 1 & 0 \\ 0 & 1 \end{bmatrix},
+# W_Q = \sqrt{2} \log 2 \begin{bmatrix} 0 & 1 \\ -1 & 0 \end{bmatrix}, \\
+# &W_K = \begin{bmatrix} 1 & 0 \\ 0 & 1 \end{bmatrix},
 # \quad
 # W_V = \begin{bmatrix} 7 \\ 14 \end{bmatrix}
+# \end{aligned}
 # $$
 #
 # The queries are $\sqrt{2} \log 2$ times $(0, 1)$, $(-1, 0)$ and $(1, -1)$; the keys are the rows of $X$; the values are 7, 14 and $-21$.
@@ -112,11 +116,11 @@ print(f"mean weight of a token on itself: {own:.3f} (equal shares: {1 / 12:.3f})
 # The exponentials are $1, 2, \frac{1}{2}$ and the weights $\frac{2}{7}, \frac{4}{7}, \frac{1}{7}$, so
 #
 # $$
-# o_1 = \frac{2 \cdot 7 + 4 \cdot 14 - 21}{7} = 7,
-# \quad
-# o_2 = \frac{2 \cdot 14 - 4 \cdot 21 + 7}{7} = -7,
-# \quad
-# o_3 = \frac{-2 \cdot 21 + 4 \cdot 7 + 14}{7} = 0
+# \begin{aligned}
+# o_1 &= \frac{2 \cdot 7 + 4 \cdot 14 - 21}{7} = 7, \\
+# o_2 &= \frac{2 \cdot 14 - 4 \cdot 21 + 7}{7} = -7, \\
+# o_3 &= \frac{-2 \cdot 21 + 4 \cdot 7 + 14}{7} = 0
+# \end{aligned}
 # $$
 #
 # Each token prefers the right key four to one, and the product of the odds is 64.
@@ -162,7 +166,7 @@ print("shared projection, all 1,000 products are 1:", np.allclose(shared, 1))
 #
 # ### Causal: all positions at once
 #
-# A [language model](gpt.py) predicts token $t + 1$ from tokens $0$ to $t$ (counted from 0), so its mask is *causal*: query $t$ sees keys $0, \dots, t$.
+# A [language model](gpt.py#all-positions-at-once) predicts token $t + 1$ from tokens $0$ to $t$ (counted from 0), so its mask is *causal*: query $t$ sees keys $0, \dots, t$.
 # Row $t$ of one masked pass over the whole sequence equals the last row of an unmasked pass over the first $t + 1$ tokens:
 #
 # $$
@@ -174,7 +178,7 @@ print("shared projection, all 1,000 products are 1:", np.allclose(shared, 1))
 #
 # **What this means:** one parallel pass yields $T$ predictions and $T$ losses, each computed as if the future did not exist.
 # A recurrent network needs $T$ steps in a row.
-# Generation is still sequential, since token $t + 1$ must be drawn before it can be read, but old keys and values never change: they are kept in a [cache](../modern-llms/inference.py).
+# Generation is still sequential, since token $t + 1$ must be drawn before it can be read, but old keys and values never change: they are kept in a [cache](../modern-llms/inference.py#why-old-rows-may-be-kept).
 
 
 # %%
@@ -210,7 +214,10 @@ print("one pass equals seven steps to 1e-12:", gap < 1e-12)
 # Since $P^\top P = I$:
 #
 # $$
-# \text{SelfAttention}(PX) = PAP^\top PV = P \, \text{SelfAttention}(X)
+# \begin{aligned}
+# \text{SelfAttention}(PX) &= PAP^\top PV \\
+# &= P \, \text{SelfAttention}(X)
+# \end{aligned}
 # $$
 #
 # **What this means:** shuffle the tokens and the outputs are shuffled with them, otherwise unchanged: the layer is *permutation equivariant*.
@@ -305,16 +312,15 @@ def test_permutation_equivariance():
 # ### Adding a position: sinusoids and tables
 #
 # The first cure is to add a vector $p_t$ to each token: $x_t + p_t$.
-# It can be *learned*, a row of a table with one entry for each position, as in [BERT](bert.py) and [GPT-2](gpt.py) [@gehring2017convolutional; @devlin2019bert; @radford2019language]; then position 1,024 of a table with 1,024 rows, counted from zero, does not exist.
+# It can be *learned*, a row of a table with one entry for each position, as in [BERT](bert.py#the-model-to-the-last-bias) and [GPT-2](gpt.py#in-code) [@gehring2017convolutional; @devlin2019bert; @radford2019language]; then position 1,024 of a table with 1,024 rows, counted from zero, does not exist.
 # Or it can be computed.
 # The 2017 transformer uses pairs of sines and cosines [@vaswani2017attention], for $i = 0, \dots, d_\text{model} / 2 - 1$:
 #
 # $$
-# p_{t, 2i} = \sin(t \theta_i),
-# \quad
-# p_{t, 2i+1} = \cos(t \theta_i),
-# \quad
-# \theta_i = 10000^{-2i / d_\text{model}}
+# \begin{aligned}
+# p_{t, 2i} &= \sin(t \theta_i), \quad p_{t, 2i+1} = \cos(t \theta_i), \\
+# \theta_i &= 10000^{-2i / d_\text{model}}
+# \end{aligned}
 # $$
 #
 # **What this means:** each pair is the hand of a clock.
@@ -324,9 +330,11 @@ def test_permutation_equivariance():
 # With the matrix $R(\varphi)$ that turns a row vector by $\varphi$, the addition theorems say
 #
 # $$
-# R(\varphi) = \begin{bmatrix} \cos\varphi & \sin\varphi \\ -\sin\varphi & \cos\varphi \end{bmatrix},
-# \quad
-# \left(\sin((t + k)\theta), \cos((t + k)\theta)\right) = \left(\sin(t\theta), \cos(t\theta)\right) R(k\theta)^\top
+# \begin{aligned}
+# &R(\varphi) = \begin{bmatrix} \cos\varphi & \sin\varphi \\ -\sin\varphi & \cos\varphi \end{bmatrix}, \\
+# &\left(\sin((t + k)\theta), \cos((t + k)\theta)\right) \\
+# &\quad = \left(\sin(t\theta), \cos(t\theta)\right) R(k\theta)^\top
+# \end{aligned}
 # $$
 #
 # **What this means:** "$k$ steps further" is the same linear map at every $t$, so a projection can learn it.
@@ -368,9 +376,11 @@ print(f"'dog bites man' at positions 0 and at 50: {late_gap:.2f}")
 # For two components the rotation $f(q, m) = q R(m\theta)$ does it, because $R(\alpha) R(\beta) = R(\alpha + \beta)$ and $R(\beta)^\top = R(-\beta)$:
 #
 # $$
+# \begin{aligned}
 # \left(q R(m\theta)\right) \left(k R(n\theta)\right)^\top
-# = q R(m\theta) R(n\theta)^\top k^\top
-# = q R\left((m - n)\theta\right) k^\top
+# &= q R(m\theta) R(n\theta)^\top k^\top \\
+# &= q R\left((m - n)\theta\right) k^\top
+# \end{aligned}
 # $$
 #
 # **What this means:** turn the query by its position and the key by its own; in the dot product only the angle between them is left.
@@ -549,11 +559,11 @@ for name, mask in (("causal", np.tril(np.ones((5, 5), bool))), ("no mask", None)
 # To reach $s L$ tokens, the *frequencies* are stretched:
 #
 # $$
-# \theta_i^\text{PI} = \frac{\theta_i}{s},
-# \quad
-# \theta_i^\text{NTK} = \theta_i \, s^{-2i/(d_k - 2)},
-# \quad
-# \theta_i^\text{YaRN} = \gamma_i \theta_i + (1 - \gamma_i) \frac{\theta_i}{s}
+# \begin{aligned}
+# \theta_i^\text{PI} &= \frac{\theta_i}{s}, \\
+# \theta_i^\text{NTK} &= \theta_i \, s^{-2i/(d_k - 2)}, \\
+# \theta_i^\text{YaRN} &= \gamma_i \theta_i + (1 - \gamma_i) \frac{\theta_i}{s}
+# \end{aligned}
 # $$
 #
 # Here $\gamma_i$ is 1 for clocks that make at least $\beta = 32$ turns in $L$ tokens, 0 for those that make at most $\alpha = 1$, and a ramp between.
@@ -561,7 +571,7 @@ for name, mask in (("causal", np.tril(np.ones((5, 5), bool))), ("no mask", None)
 # **What this means:** *position interpolation* (PI) squeezes all positions into the trained range, and neighbours move $s$ times closer [@chen2023extending].
 # The *NTK-aware* rule (named after the neural tangent kernel) is a larger base, $b s^{d_k / (d_k - 2)}$: the fastest clock stays, the slowest slows by exactly $s$.
 # *YaRN* leaves fast clocks alone, interpolates slow ones, and multiplies the scores by $(0.1 \log s + 1)^2$ to keep them sharp; its authors found that it needs less further training than the other two [@peng2023yarn].
-# Models are often stretched in the last phase of [pretraining](../modern-llms/pretraining.py), on long texts.
+# Models are often stretched in the last phase of [pretraining](../modern-llms/pretraining.py#recipes-as-of-2026), on long texts.
 
 
 # %%
@@ -608,7 +618,7 @@ ax.margins(x=0)
 # The other way is never to look far.
 # A *window* lets query $i$ see the keys with $0 \le i - j \lt w$ [@beltagy2020longformer; @jiang2023mistral]: $Tw$ scores instead of $T^2$, and no distance beyond $w - 1$.
 # Information still travels: each layer carries it $w - 1$ tokens on, so $l$ layers reach back $l(w - 1)$.
-# A window that drops the first tokens can fail, because models park unneeded weight there: [attention sinks](attention.py), Exercise 3.
+# A window that drops the first tokens can fail, because models park unneeded weight there: [attention sinks](attention.py#what-came-later), Exercise 3.
 
 
 # %%
@@ -690,7 +700,7 @@ def test_windows_reach_one_window_per_layer():
 # ### The backward pass
 #
 # Given $dO = \partial L / \partial O$, the [attention topic](attention.py#the-backward-pass) yields $dQ, dK, dV$.
-# What is new: $X$ is used three times, and [gradients add where a value fans out](../neural-networks/backpropagation.py).
+# What is new: $X$ is used three times, and [gradients add where a value fans out](../neural-networks/backpropagation.py#the-picture).
 # RoPE is a rotation, whose transpose turns back: $dQ$ and $dK$ are turned by minus the position before they reach the projections.
 #
 # $$
@@ -830,7 +840,7 @@ def test_layer_edges():
 #
 # **Question.** A causal layer with one head must output the token three steps back.
 # Which positions let it learn that on 16 tokens, and what happens on 64?
-# Eight symbols have fixed random vectors; $W_Q, W_K, W_V$ are trained with cross-entropy and [Adam](../training/optimizers.py), a gradient descent with a step size for each parameter.
+# Eight symbols have fixed random vectors; $W_Q, W_K, W_V$ are trained with [cross-entropy](../math-foundations/probability.py#maximum-likelihood-is-minimum-cross-entropy) and [Adam](../training/optimizers.py#a-direction-for-each-gradient), a gradient descent with a step size for each parameter.
 #
 # **Prediction.** Without positions one layer sees its past as a bag, and can only bet on frequent symbols.
 # Sinusoids and RoPE both learn the task; beyond 16 sinusoids meet new positions, while for RoPE offset 3 is still offset 3.
@@ -950,7 +960,7 @@ def test_copy_conclusion():
 # \text{FLOPs per layer} = 2 N_\text{layer} T + 2 h T^2 (d_k + d_v)
 # $$
 #
-# Mistral 7B has 32 layers of width 4,096 with 32 heads of width 128, keys and values shared by groups of four heads, a [feed-forward network](transformer-architecture.py) of three matrices with 14,336 hidden units, and a window of 4,096 [@jiang2023mistral].
+# Mistral 7B has 32 layers of width 4,096 with 32 heads of width 128, keys and values [shared by groups of four heads](multi-head-attention.py#fewer-keys-mqa-and-gqa), a [feed-forward network](transformer-architecture.py#a-memory-for-each-token) of three matrices with 14,336 hidden units, and a window of 4,096 [@jiang2023mistral].
 
 # %%
 mistral = {"layers": 32, "d_model": 4096, "heads": 32, "d_k": 128, "kv_heads": 8,
@@ -974,7 +984,7 @@ print(f"16-bit scores of one layer at T = 32,768: {score_bytes / 1e9:.1f} GB")
 
 # %% [markdown]
 # **What the code shows:** up to a few thousand tokens the weights dominate, and the quadratic part is a small item.
-# Past `{python} f"{crossing:,.0f}"` tokens it is the bill; a causal kernel that skips the hidden half doubles that number.
+# Past `{python} f"{crossing:,.0f}"` tokens it is the bill; a causal *kernel* (a routine of the processor) that skips the hidden half doubles that number.
 # Memory would end sooner: kept for training in all 32 layers, the 16-bit scores of 8,192 tokens are `{python} f"{m['layers'] * 2 * m['heads'] * 8192**2 / 1e9:.0f}"` GB, so fast code [never stores them](attention.py#what-it-costs).
 
 # %% [markdown]
@@ -984,10 +994,10 @@ print(f"16-bit scores of one layer at T = 32,768: {score_bytes / 1e9:.1f} GB")
 #
 # This book lays batches out as $(B, T, D)$.
 # A causal mask has shape $(T, T)$, a padding mask $(B, 1, T)$, one row for all queries; `&` broadcasts them to $(B, T, T)$.
-# Pad on the right to train, and leave padded positions out of the [loss](../training/loss-functions.py); to generate, pad on the left, so that all sequences end together.
+# Pad on the right to train, and leave padded positions out of the [loss](../training/loss-functions.py#weights-which-tokens-count); to generate, pad on the left, so that all sequences end together.
 # Left padding shifts positions: RoPE scores do not notice, added positions do (Exercise 4).
 # With left padding the first rows see nothing, and the zero convention of `masked_softmax` keeps them from becoming NaN.
-# [Packing](../training/batching.py) several texts into one row needs a block-diagonal mask.
+# [Packing](../training/batching.py#padding-and-packing) several texts into one row needs a block-diagonal mask.
 #
 # ### Failure mode 1: the other pairing
 
@@ -1060,7 +1070,7 @@ print(f"text 0 moves by {np.abs(wrong[0] - wrong[1]).max():.2f} (time first)"
 # > - **Offset.** $i - j$ counts steps back here; T5's code takes key minus query.
 # > - **Equivariant or invariant.** Outputs move with their tokens (equivariant); a mean over them does not change (invariant).
 # > - **Weights.** $Q = XW_Q$ here; `nn.Linear` stores $W_Q^\top$.
-# > - **Self or cross.** In cross-attention queries come from one sequence and keys and values from another, as in [sequence-to-sequence](../architectures/sequence-to-sequence.py) models. "Intra-attention" is an older name for self-attention [@cheng2016long; @lin2017structured].
+# > - **Self or cross.** In cross-attention queries come from one sequence and keys and values from another, as in [sequence-to-sequence](../architectures/sequence-to-sequence.py#the-model) models. "Intra-attention" is an older name for self-attention [@cheng2016long; @lin2017structured].
 
 # %% tags=["test"]
 def test_cache_needs_absolute_positions():

@@ -34,7 +34,8 @@
 #
 # ### Stacking what you have
 #
-# One layer of [self-attention](self-attention.py) is one lookup.
+# In [self-attention](self-attention.py) the tokens of a text ask each other: with one token a row of $x$, the queries $xW_Q$, the keys $xW_K$ and the values $xW_V$ are three learned views of the same rows.
+# One such layer is one lookup.
 # For more you need depth: attention, a [two-layer network](../neural-networks/multilayer-networks.py) on each token, again attention, and so on.
 # The obvious way is to feed each layer with the output of the one before.
 # Try it on 32 random tokens, and measure how different they still are: the share of the size of $h$ that is left after subtracting the mean token.
@@ -117,12 +118,13 @@ ax.margins(x=0)
 # Unroll the boxed equations, with $a^{(l)}$ for what attention and $f^{(l)}$ for what the FFN adds:
 #
 # $$
-# h^{(L)} = h^{(0)} + \sum_{l=1}^{L} \left( a^{(l)} + f^{(l)} \right),
-# \quad
-# dh^{(l-1)} = dh^{(l)} \left(I + J_f\right) \left(I + J_a\right)
+# \begin{aligned}
+# h^{(L)} &= h^{(0)} + \sum_{l=1}^{L} \left( a^{(l)} + f^{(l)} \right), \\
+# dh^{(l-1)} &= dh^{(l)} \left(I + J_f\right) \left(I + J_a\right)
+# \end{aligned}
 # $$
 #
-# Here $dh$ is the [gradient](../neural-networks/backpropagation.py) of the loss with respect to $h$, all $T$ tokens written as one long row, and $J_a, J_f$ are the Jacobians of the two additions.
+# Here $dh$ is the [gradient](../neural-networks/backpropagation.py) of the loss with respect to $h$, all $T$ tokens written as one long row, and $J_a, J_f$ are the [Jacobians](../math-foundations/calculus.py#many-outputs-the-jacobian-and-the-chain-rule) of the two additions.
 #
 # **What this means:** forward, the embedding is still there at the top, under everything that was added.
 # Backward, multiply out the brackets: one of the terms is $I$, so each block receives the gradient of the top unchanged, *plus* what comes through the layers.
@@ -130,13 +132,14 @@ ax.margins(x=0)
 #
 # ### A standard size: norms
 #
-# A sum of many terms has no fixed size, so layers read a normalised copy.
+# A sum of many terms has no fixed size, so layers read a [normalised](../neural-networks/regularization.py#keep-the-signals-in-range) copy.
 # *LayerNorm* subtracts a token's mean $m$ and divides by its standard deviation [@ba2016layer]; *RMSNorm* only divides by the root mean square [@zhang2019root]:
 #
 # $$
-# \text{LayerNorm}(x) = \frac{x - m}{\sqrt{\frac{1}{d} \sum_i (x_i - m)^2 + \epsilon}} \odot g + b,
-# \quad
-# \text{RMSNorm}(x) = \frac{x}{\sqrt{\frac{1}{d} \sum_i x_i^2 + \epsilon}} \odot g
+# \begin{aligned}
+# \text{LayerNorm}(x) &= \frac{x - m}{\sqrt{\frac{1}{d} \sum_i (x_i - m)^2 + \epsilon}} \odot g + b, \\
+# \text{RMSNorm}(x) &= \frac{x}{\sqrt{\frac{1}{d} \sum_i x_i^2 + \epsilon}} \odot g
+# \end{aligned}
 # $$
 #
 # **What this means:** every token gets the same size whatever its history; the learned gains $g$ (and shifts $b$) give back what is useful.
@@ -151,19 +154,20 @@ ax.margins(x=0)
 # ### Heads, in a few lines
 #
 # Attention runs $H$ times side by side, each *head* with its own projections to a small width $d_k$; the outputs are concatenated and multiplied by $W_O$.
-# *Grouped-query attention* keeps $H$ query heads but only $G$ key and value heads, each shared by $H / G$ query heads [@ainslie2023gqa].
-# A model that writes text keeps the keys and values of all earlier tokens; this divides that [cache](../modern-llms/inference.py) by $H / G$.
+# *Grouped-query attention* (GQA) keeps $H$ query heads but only $G$ key and value heads, each shared by $H / G$ query heads [@ainslie2023gqa].
+# A model that writes text keeps the keys and values of all earlier tokens; this divides that [cache](../modern-llms/inference.py#why-old-rows-may-be-kept) by $H / G$.
 # [Multi-head attention](multi-head-attention.py) has the details.
 #
 # ### A memory for each token
 #
 # The FFN of 2017 has a hidden layer of width $d_\text{ff} = 4d$ with a [ReLU](../neural-networks/activation-functions.py).
-# Most models of 2026 use *SwiGLU*, where one projection gates another [@shazeer2020glu]:
+# Most models of 2026 use [SwiGLU](../neural-networks/activation-functions.py#gated-units), where one projection gates another [@shazeer2020glu]:
 #
 # $$
-# \text{ReLU-FFN}(x) = \max(xW_1 + b_1, 0) \, W_2 + b_2,
-# \quad
-# \text{SwiGLU}(x) = \left( \text{SiLU}(x W_G) \odot x W_U \right) W_D
+# \begin{aligned}
+# \text{ReLU-FFN}(x) &= \max(xW_1 + b_1, 0) \, W_2 + b_2, \\
+# \text{SwiGLU}(x) &= \left( \text{SiLU}(x W_G) \odot x W_U \right) W_D
+# \end{aligned}
 # $$
 #
 # where $\text{SiLU}(z) = z / (1 + e^{-z})$.
@@ -189,7 +193,7 @@ ax.margins(x=0)
 # ### In code
 #
 # Apart from its mask, attention does not see order, so positions must enter somewhere.
-# The 2017 model added sinusoids to the embedding and GPT-2 a learned table; here [RoPE](self-attention.py) turns queries and keys in each block.
+# The 2017 model added sinusoids to the embedding and GPT-2 a learned table; here [RoPE](self-attention.py#turning-rope) turns queries and keys in each block, pair of entries by pair of entries, by angles that grow with the position: a score then sees how far apart two tokens are, not where they stand.
 # `P` holds weights, `c` the configuration, and the stack is a generator: it yields everything that is added to the stream.
 
 
@@ -464,9 +468,10 @@ def test_decoder_edges():
 # Since $\partial r / \partial x_j = x_j / (d r)$, you get $\partial y_i / \partial x_j = (\delta_{ij} - y_i y_j / d) / r$, and so, with $\overline{v}$ for the mean of the entries of $v$:
 #
 # $$
-# dx = \frac{\hat{g} - y \, \overline{\hat{g} \odot y}}{r} \text{ (RMSNorm)},
-# \quad
-# dx = \frac{\hat{g} - \overline{\hat{g}} - y \, \overline{\hat{g} \odot y}}{r} \text{ (LayerNorm)}
+# \begin{aligned}
+# dx &= \frac{\hat{g} - y \, \overline{\hat{g} \odot y}}{r} \text{ (RMSNorm)}, \\
+# dx &= \frac{\hat{g} - \overline{\hat{g}} - y \, \overline{\hat{g} \odot y}}{r} \text{ (LayerNorm)}
+# \end{aligned}
 # $$
 #
 # For LayerNorm $x - m$ takes the place of $x$, and the extra term is the way through $m$.
@@ -553,7 +558,7 @@ def test_norms_are_torch():
 # The original transformer translated.
 # An *encoder* of 6 blocks reads the source without a causal mask; a *decoder* of 6 blocks writes the target.
 # Its blocks have a third layer, *cross-attention*: queries come from the target, keys and values from the encoder's output, the *memory*.
-# That is the attention of the [sequence-to-sequence](../architectures/sequence-to-sequence.py) models.
+# That is the attention of the [sequence-to-sequence](../architectures/sequence-to-sequence.py#the-model) models.
 # Norms come *after* the addition (*post-norm*): $h \leftarrow \text{LayerNorm}(h + f(h))$.
 
 
@@ -592,9 +597,9 @@ def decoder_block(
 # |---|---|---|---|
 # | shape | encoder and decoder | decoder only | one stack for every task: [GPT](gpt.py); encoders live on in [BERT](bert.py) and its heirs |
 # | norm | LayerNorm, post | RMSNorm, pre | deep stacks train more easily; one statistic less |
-# | positions | added sinusoids | RoPE | [relative, nothing added](self-attention.py) |
+# | positions | added sinusoids | RoPE | [relative, nothing added](self-attention.py#turning-rope) |
 # | attention | as many key as query heads | grouped queries | a smaller cache |
-# | scores | $q \cdot k / \sqrt{d_k}$ | often QK-norm: queries and keys are normalised first [@henry2020query] | scores stay bounded |
+# | scores | $q \cdot k / \sqrt{d_k}$ | often [QK-norm](multi-head-attention.py#bounded-scores-qk-norm): queries and keys are normalised first [@henry2020query] | scores stay bounded |
 # | FFN | ReLU, $4d$ | SwiGLU, about $\frac{8}{3}d$ or more | lower loss at equal size [@shazeer2020glu] |
 # | biases | yes | mostly no | rarely missed |
 
@@ -701,11 +706,11 @@ for ax, (title, parts) in zip(axes, sides):
 # **Question.** Does the place of the norm decide how gradients look at the start, and whether a deep stack trains?
 #
 # **Prediction.** At initialisation theory bounds the gradient of the last FFN independently of $L$ for post-norm, and by a multiple of $1/\sqrt{L}$ for pre-norm [@xiong2020layer].
-# Large first steps should then break post-norm stacks, unless a *warm-up* raises the learning rate slowly.
+# Large first steps should then break post-norm stacks, unless a [warm-up](../training/optimizers.py#schedules) raises the learning rate slowly.
 #
-# The stacks are otherwise equal: width 32, two heads, ReLU FFN, norms without gains, Glorot initialisation [@glorot2010understanding].
+# The stacks are otherwise equal: width 32, two heads, ReLU FFN, norms without gains, [Glorot initialisation](../neural-networks/multilayer-networks.py#where-to-start-initial-weights) [@glorot2010understanding].
 # The task is next-token prediction on a random language: 24 tokens, each followed by one of three.
-# Training takes 50 steps of [Adam](../training/optimizers.py) at a rate of 0.003.
+# Training takes 50 steps of [Adam](../training/optimizers.py#a-direction-for-each-gradient) at a rate of 0.003.
 
 # %%
 import torch
@@ -961,13 +966,14 @@ ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 # Scores and averages over $T$ tokens come on top:
 #
 # $$
-# \text{FLOPs per token} = 2 N_\text{matrix} + 4 L H d_k T,
-# \quad
-# \text{training} \approx 6 N D
+# \begin{aligned}
+# \text{FLOPs per token} &= 2 N_\text{matrix} + 4 L H d_k T, \\
+# \text{training} &\approx 6 N D
+# \end{aligned}
 # $$
 #
 # $N_\text{matrix}$ counts the weights of all matrix products including $U$, $N$ all parameters and $D$ the training tokens.
-# The 6 is 2 for the forward pass and 4 for a [backward pass that costs twice as much](../neural-networks/backpropagation.py) [@kaplan2020scaling].
+# The 6 is 2 for the forward pass and 4 for a [backward pass that costs twice as much](../neural-networks/backpropagation.py#what-it-costs-time-and-memory) [@kaplan2020scaling].
 # That paper leaves the embeddings out of $N$; for a large model it hardly matters.
 #
 # **What this means:** you pay for each parameter with every token, and for context on top; $6ND$ leaves the context out.
@@ -992,7 +998,7 @@ print(f"Llama 3.1 405B on 15.6 trillion tokens: {training:.1e} FLOPs")
 # %% [markdown]
 # **What the code shows:** the Llama 3 report says $3.8 \cdot 10^{25}$ [@grattafiori2024llama].
 # At 8,192 tokens parameters are most of the bill, at 131,072 attention is.
-# One line of arithmetic prices a training run; [pretraining](../modern-llms/pretraining.py) uses it to choose $N$ and $D$.
+# One line of arithmetic prices a training run; [pretraining](../modern-llms/pretraining.py#how-to-spend-a-budget) uses it to choose $N$ and $D$.
 
 # %% tags=["test"]
 def test_counts_are_hugging_face():
@@ -1040,7 +1046,7 @@ def test_counts_and_flops_of_random_models():
 # | block | parallel [@chowdhery2022palm] | Attention and FFN read the same norm and are added together, which is faster, at little cost in quality at scale. |
 # | norm | on the branch's output [@walsh2025olmo; @gemma2024gemma2] | $h + \text{norm}(f(h))$ leaves the stream alone and bounds each addition; Gemma 2 norms before *and* after. |
 # | attention | sliding window [@jiang2023mistral; @gemma2025gemma3] | Layers look back a fixed distance: all of them in Mistral 7B, five of six in Gemma 3. |
-# | attention | state-space layers [@gu2023mamba] | Mamba replaces attention by a [recurrence](../architectures/rnns.py) with input-dependent gates: a fixed-size state instead of a cache. |
+# | attention | state-space layers [@gu2023mamba] | Mamba replaces attention by a [recurrence](../architectures/rnns.py#without-the-tanh-recurrences-in-parallel) with input-dependent gates: a fixed-size state instead of a cache. |
 # | attention | hybrids [@yang2024gated] | Gated DeltaNet overwrites its state by key; hybrid models put several such layers, often three, before each full attention layer. |
 # | stream | hyper-connections [@zhu2024hyper; @xie2025mhc] | Several parallel streams are mixed by learned matrices; later, constrained to be doubly stochastic for stability. |
 #
@@ -1364,4 +1370,4 @@ def test_contributions():
 # | FLOPs | $2 N_\text{matrix} + 4 L H d_k T$; $6ND$ | `forward_flops(c, T)` | training budgets |
 # | Residual scaling | $1/\sqrt{2L}$ | `W_o /= np.sqrt(2 * L)` | initialisation |
 #
-# **The essential insight:** a transformer is a sum. Each token has a stream, attention adds what other tokens know, the feed-forward network adds what training stored, and both read, as a rule, a copy of standard size. Because everything is added, gradients have a straight road from the loss to the first layer, and stacks of a hundred blocks can be trained. Almost every change since 2017 made that road straighter or the layers beside it cheaper; none removed the plus sign.
+# **The essential insight:** a transformer is a sum. Each token has a stream, attention adds what other tokens know, the feed-forward network adds what training stored, and both read, as a rule, a copy of standard size. Because everything is added, gradients have a straight road from the loss to the first layer, and stacks of a hundred blocks can be trained. Almost every change since 2017 made that road straighter or the layers beside it cheaper; none removed the plus sign. What the stack learns is decided by what you ask of it: filling gaps makes it a [BERT](bert.py), the next token a [GPT](gpt.py).

@@ -1,11 +1,11 @@
-# Generated from src/topics/architectures/rnns.py: edit that file, then run doit. digest:8d5436357be20327
+# Generated from src/topics/architectures/rnns.py: edit that file, then run doit. digest:9642ff392a280dd2
 
 """Tests of architectures/rnns: Recurrent networks."""
 
 import numpy as np
 
 
-# src/topics/architectures/rnns.py:47
+# src/topics/architectures/rnns.py:50
 def draw_sevens(n: int, half: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """n sequences (n, 8), and whether they hold a 7, which then stands in that half."""
     ids = rng.choice([0, 1, 2, 3, 4, 5, 6, 8, 9], size=(n, 8))
@@ -15,19 +15,19 @@ def draw_sevens(n: int, half: int, rng: np.random.Generator) -> tuple[np.ndarray
     return ids, has
 
 
-# src/topics/architectures/rnns.py:56
+# src/topics/architectures/rnns.py:59
 def fit_line(features: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Least-squares weights (d + 1,) for targets of -1 and 1, with a bias."""
     A = np.column_stack([features, np.ones(len(y))])
     return np.linalg.lstsq(A, 2.0 * y - 1)[0]
 
 
-# src/topics/architectures/rnns.py:62
+# src/topics/architectures/rnns.py:65
 def line_accuracy(w: np.ndarray, features: np.ndarray, y: np.ndarray) -> float:
     return float(((features @ w[:-1] + w[-1] > 0) == y).mean())
 
 
-# src/topics/architectures/rnns.py:133
+# src/topics/architectures/rnns.py:136
 def rnn_forward(X: np.ndarray, P: dict, h0: np.ndarray | None = None) -> np.ndarray:
     """States (B, T, d) for inputs X (B, T, d_in); P holds W_x, W_h, b."""
     B, T, _ = X.shape
@@ -39,7 +39,7 @@ def rnn_forward(X: np.ndarray, P: dict, h0: np.ndarray | None = None) -> np.ndar
     return H
 
 
-# src/topics/architectures/rnns.py:144
+# src/topics/architectures/rnns.py:147
 def rnn_backward(
     dH: np.ndarray, X: np.ndarray, H: np.ndarray, P: dict, h0: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, dict]:
@@ -56,14 +56,14 @@ def rnn_backward(
     return dZ @ P["W_x"].T, dh, dP
 
 
-# src/topics/architectures/rnns.py:160
+# src/topics/architectures/rnns.py:163
 def random_cell(d_in: int, d: int, rng: np.random.Generator) -> dict:
     """Random weights of a cell."""
     return {"W_x": rng.normal(size=(d_in, d)) / np.sqrt(d_in),
             "W_h": rng.normal(size=(d, d)) / np.sqrt(d), "b": np.zeros(d)}
 
 
-# src/topics/architectures/rnns.py:223
+# src/topics/architectures/rnns.py:226
 def random_problem(rng):
     """A cell, inputs, a first state and gradients from above, all sizes different."""
     B, T, d_in, d = rng.permutation(np.arange(1, 8))[:4]
@@ -73,7 +73,7 @@ def random_problem(rng):
         size=(B, T, d))
 
 
-# src/topics/architectures/rnns.py:232
+# src/topics/architectures/rnns.py:235
 def check_torch(P, X, h0, dH):
     """Forward and backward against torch.nn.RNN, whose weights are transposed."""
     import torch
@@ -98,14 +98,14 @@ def check_torch(P, X, h0, dH):
         assert np.allclose(ours, theirs.numpy(), atol=1e-11)
 
 
-# src/topics/architectures/rnns.py:332
+# src/topics/architectures/rnns.py:335
 def with_radius(d: int, radius: float, rng: np.random.Generator) -> np.ndarray:
     """A random matrix (d, d) whose largest eigenvalue has this size."""
     W = rng.normal(size=(d, d))
     return W * radius / np.abs(np.linalg.eigvals(W)).max()
 
 
-# src/topics/architectures/rnns.py:338
+# src/topics/architectures/rnns.py:341
 def gradient_norms(P: dict, X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Norm of dL/dh_t for t = T, ..., 1, where L is a random projection of h_T.
 
@@ -120,14 +120,14 @@ def gradient_norms(P: dict, X: np.ndarray, rng: np.random.Generator) -> np.ndarr
     return np.array(norms) / norms[0]
 
 
-# src/topics/architectures/rnns.py:402
+# src/topics/architectures/rnns.py:405
 def orthogonal(d: int, rng: np.random.Generator) -> np.ndarray:
     """A random orthogonal matrix (d, d)."""
     Q, R = np.linalg.qr(rng.normal(size=(d, d)))
     return Q * np.sign(np.diag(R))
 
 
-# src/topics/architectures/rnns.py:408
+# src/topics/architectures/rnns.py:411
 def softmax_loss(s: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
     """Mean cross-entropy of logits s (B, K) with classes y (B,), and its gradient."""
     s = s - s.max(axis=1, keepdims=True)
@@ -138,7 +138,7 @@ def softmax_loss(s: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
     return float(-log_p[rows, y].mean()), ds / len(y)
 
 
-# src/topics/architectures/rnns.py:418
+# src/topics/architectures/rnns.py:421
 def recall_batch(n: int, B: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Inputs (B, n + 1, 4): a one-hot symbol, then n steps of noise; the symbols (B,)."""
     y = rng.integers(4, size=B)
@@ -147,14 +147,14 @@ def recall_batch(n: int, B: int, rng: np.random.Generator) -> tuple[np.ndarray, 
     return X, y
 
 
-# src/topics/architectures/rnns.py:426
+# src/topics/architectures/rnns.py:429
 def clip(G: dict, most: float) -> dict:
     """The gradients, scaled down together if their joint norm exceeds `most`."""
     norm = np.sqrt(sum((g**2).sum() for g in G.values()))
     return {name: g * most / max(norm, most) for name, g in G.items()}
 
 
-# src/topics/architectures/rnns.py:432
+# src/topics/architectures/rnns.py:435
 def adam(P: dict, G: dict, m: dict, v: dict, t: int, lr: float) -> None:
     """Step t = 1, 2, ... of Adam on P, in place; m and v start at zero."""
     for name, g in G.items():
@@ -164,7 +164,7 @@ def adam(P: dict, G: dict, m: dict, v: dict, t: int, lr: float) -> None:
             np.sqrt(v[name] / (1 - 0.99**t)) + 1e-8)
 
 
-# src/topics/architectures/rnns.py:441
+# src/topics/architectures/rnns.py:444
 def recall_gradient(P: dict, X: np.ndarray, y: np.ndarray) -> tuple[float, dict]:
     """Loss of naming y (B,) from the last state, and its gradients."""
     H = rnn_forward(X, P)
@@ -174,7 +174,7 @@ def recall_gradient(P: dict, X: np.ndarray, y: np.ndarray) -> tuple[float, dict]
     return loss, rnn_backward(dH, X, H, P)[2] | {"W_o": H[:, -1].T @ ds}
 
 
-# src/topics/architectures/rnns.py:450
+# src/topics/architectures/rnns.py:453
 def recall_start(start: str, d: int, rng: np.random.Generator) -> dict:
     """Weights before training; start is "orthogonal", or "random" and a radius."""
     P = random_cell(4, d, rng)
@@ -183,7 +183,7 @@ def recall_start(start: str, d: int, rng: np.random.Generator) -> dict:
     return P | {"W_o": rng.normal(size=(d, 4)) / np.sqrt(d)}
 
 
-# src/topics/architectures/rnns.py:458
+# src/topics/architectures/rnns.py:461
 def train_recall(start: str, n: int, seed: int, steps: int = 200, lr: float = 0.003) -> float:
     """Accuracy on 500 new sequences after training with delay n."""
     rng = np.random.default_rng(seed)
@@ -196,25 +196,25 @@ def train_recall(start: str, n: int, seed: int, steps: int = 200, lr: float = 0.
     return float(((rnn_forward(X, P)[:, -1] @ P["W_o"]).argmax(axis=1) == y).mean())
 
 
-# src/topics/architectures/rnns.py:529
+# src/topics/architectures/rnns.py:532
 NOUNS, VERBS = "dog man cat boy girl".split(), "bites sees likes hears".split()
 
 
-# src/topics/architectures/rnns.py:530
+# src/topics/architectures/rnns.py:533
 SENTENCES = [f"{a}{v}{b}." for a in NOUNS for v in VERBS for b in NOUNS if a != b]
 
 
-# src/topics/architectures/rnns.py:531
+# src/topics/architectures/rnns.py:534
 LETTERS = ".abcdeghiklmnorsty"
 
 
-# src/topics/architectures/rnns.py:534
+# src/topics/architectures/rnns.py:537
 def random_text(n: int, rng: np.random.Generator) -> np.ndarray:
     """n random sentences in a row, as indices of LETTERS."""
     return np.array([LETTERS.index(c) for c in "".join(rng.choice(SENTENCES, size=n))])
 
 
-# src/topics/architectures/rnns.py:539
+# src/topics/architectures/rnns.py:542
 def piece_gradient(P: dict, ids: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, dict]:
     """Last states and gradients for pieces ids (B, k + 1) that go on from h (B, d)."""
     X, V = np.eye(len(LETTERS))[ids[:, :-1]], len(LETTERS)
@@ -226,7 +226,7 @@ def piece_gradient(P: dict, ids: np.ndarray, h: np.ndarray) -> tuple[np.ndarray,
                           "b_o": dS.sum(axis=(0, 1))}
 
 
-# src/topics/architectures/rnns.py:550
+# src/topics/architectures/rnns.py:553
 def train_writer(k: int, seed: int, steps: int = 1200, d: int = 32, lr: float = 0.015) -> dict:
     """Weights after training on 320 letters a step: 320 / k streams, k letters each.
 
@@ -247,7 +247,7 @@ def train_writer(k: int, seed: int, steps: int = 1200, d: int = 32, lr: float = 
     return P
 
 
-# src/topics/architectures/rnns.py:570
+# src/topics/architectures/rnns.py:573
 def write(P: dict, B: int, n: int, rng: np.random.Generator) -> list[str]:
     """B texts of n letters; each letter is drawn from the softmax and read in next."""
     h, last, drawn = np.zeros((B, len(P["b"]))), np.zeros(B, int), []
@@ -261,7 +261,7 @@ def write(P: dict, B: int, n: int, rng: np.random.Generator) -> list[str]:
     return ["".join(LETTERS[i] for i in row) for row in np.array(drawn).T]
 
 
-# src/topics/architectures/rnns.py:583
+# src/topics/architectures/rnns.py:586
 def judge(texts: list[str]) -> tuple[float, float]:
     """Shares: sentences noun, verb, noun; among these, those with one noun twice.
 
@@ -274,7 +274,7 @@ def judge(texts: list[str]) -> tuple[float, float]:
     return len(formed) / len(said), sum(formed) / max(1, len(formed))
 
 
-# src/topics/architectures/rnns.py:626
+# src/topics/architectures/rnns.py:629
 def surprise(P: dict, ids: np.ndarray) -> np.ndarray:
     """Minus log-probability of letters ids[1:], each given all before it."""
     H = rnn_forward(np.eye(len(LETTERS))[ids[None, :-1]], P)[0]
@@ -283,7 +283,7 @@ def surprise(P: dict, ids: np.ndarray) -> np.ndarray:
     return np.log(np.exp(s).sum(axis=1)) - s[np.arange(len(s)), ids[1:]]
 
 
-# src/topics/architectures/rnns.py:634
+# src/topics/architectures/rnns.py:637
 def true_surprise(sentence: str) -> np.ndarray:
     """The same under the language itself, for one of its sentences."""
     fits = [sum(x.startswith(sentence[:i]) for x in SENTENCES)
@@ -291,13 +291,13 @@ def true_surprise(sentence: str) -> np.ndarray:
     return -np.diff(np.log(fits))
 
 
-# src/topics/architectures/rnns.py:690
+# src/topics/architectures/rnns.py:693
 def cell_parameters(d_in: int, d: int) -> int:
     """Weights and biases of one cell."""
     return d_in * d + d * d + d
 
 
-# src/topics/architectures/rnns.py:710
+# src/topics/architectures/rnns.py:713
 def scan_sequential(a: np.ndarray, u: np.ndarray) -> np.ndarray:
     """h_t = a_t h_{t-1} + u_t for t = 0, 1, ...; a, u (T, d)."""
     h, H = np.zeros(a.shape[1]), np.empty_like(u)
@@ -307,7 +307,7 @@ def scan_sequential(a: np.ndarray, u: np.ndarray) -> np.ndarray:
     return H
 
 
-# src/topics/architectures/rnns.py:719
+# src/topics/architectures/rnns.py:722
 def scan_parallel(a: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, int]:
     """The same, in rounds that treat all t at once; also the number of rounds."""
     a, u, shift, rounds = a.copy(), u.copy(), 1, 0
@@ -318,7 +318,7 @@ def scan_parallel(a: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, int]:
     return u, rounds
 
 
-# src/topics/architectures/rnns.py:832
+# src/topics/architectures/rnns.py:835
 def check_recall_gradient(P, X, y):
     """Against autograd."""
     import torch
@@ -336,7 +336,7 @@ def check_recall_gradient(P, X, y):
         assert np.allclose(g, T[name].grad.numpy(), atol=1e-12)
 
 
-# src/topics/architectures/rnns.py:855
+# src/topics/architectures/rnns.py:858
 def random_writer(d, rng):
     """Weights of a network over LETTERS, larger than at a start."""
     V = len(LETTERS)
@@ -344,7 +344,7 @@ def random_writer(d, rng):
                                      "W_o": rng.normal(size=(d, V))}
 
 
-# src/topics/architectures/rnns.py:966
+# src/topics/architectures/rnns.py:969
 def descend(lr: float, most: float, seed: int, steps: int = 200) -> np.ndarray:
     """Loss and norm of the gradient (steps, 2), by plain gradient descent."""
     rng, seen = np.random.default_rng(seed), []
@@ -356,26 +356,26 @@ def descend(lr: float, most: float, seed: int, steps: int = 200) -> np.ndarray:
     return np.array(seen)
 
 
-# src/topics/architectures/rnns.py:1088
+# src/topics/architectures/rnns.py:1091
 def two_steps() -> tuple[float, float, float]:
     """h_2 and its derivatives with respect to w and u."""
     return 3 + 2 * 0.5, 3 + 2 * 0.5, 2.0
 
 
-# src/topics/architectures/rnns.py:1116
+# src/topics/architectures/rnns.py:1119
 def half_life(rho: float) -> float:
     """Steps after which rho^n = 1/2, for 0 < rho < 1."""
     return float(np.log(0.5) / np.log(rho))
 
 
-# src/topics/architectures/rnns.py:1136
+# src/topics/architectures/rnns.py:1139
 def both_ways(X: np.ndarray, forward: dict, backward: dict) -> np.ndarray:
     """States (B, T, 2 d), forward first; X (B, T, d_in)."""
     return np.concatenate(
         [rnn_forward(X, forward), rnn_forward(X[:, ::-1], backward)[:, ::-1]], axis=2)
 
 
-# src/topics/architectures/rnns.py:1171
+# src/topics/architectures/rnns.py:1174
 def truncated(dH: np.ndarray, X: np.ndarray, P: dict, k: int) -> dict:
     """Gradients dP when no gradient crosses a multiple of k; dH, X over T steps."""
     total, h0 = {name: np.zeros_like(W) for name, W in P.items()}, None
@@ -388,7 +388,7 @@ def truncated(dH: np.ndarray, X: np.ndarray, P: dict, k: int) -> dict:
     return total
 
 
-# src/topics/architectures/rnns.py:1211
+# src/topics/architectures/rnns.py:1214
 def stacked(X: np.ndarray, low: dict, high: dict, dH: np.ndarray) -> tuple:
     """Top states, dX, d_low, d_high for two cells; dH as the top states."""
     H_low = rnn_forward(X, low)
@@ -398,7 +398,7 @@ def stacked(X: np.ndarray, low: dict, high: dict, dH: np.ndarray) -> tuple:
     return H_high, dX, d_low, d_high
 
 
-# src/topics/architectures/rnns.py:1254
+# src/topics/architectures/rnns.py:1257
 def linear_ratio(W_h: np.ndarray, n: int, top: np.ndarray) -> float:
     """Norm of the gradient n steps back over the norm of `top` (d,)."""
     dh = top
@@ -407,7 +407,7 @@ def linear_ratio(W_h: np.ndarray, n: int, top: np.ndarray) -> float:
     return float(np.linalg.norm(dh) / np.linalg.norm(top))
 
 
-# src/topics/architectures/rnns.py:256
+# src/topics/architectures/rnns.py:259
 def test_rnn_is_torchs():
     rng = np.random.default_rng(3)
     for _ in range(25):
@@ -422,7 +422,7 @@ def test_rnn_is_torchs():
         assert np.array_equal(ours, theirs)
 
 
-# src/topics/architectures/rnns.py:270
+# src/topics/architectures/rnns.py:273
 def test_states_are_causal_and_shared():
     rng = np.random.default_rng(4)
     for _ in range(20):
@@ -438,7 +438,7 @@ def test_states_are_causal_and_shared():
             assert np.allclose(rest, H[:, cut:], atol=1e-14)
 
 
-# src/topics/architectures/rnns.py:285
+# src/topics/architectures/rnns.py:288
 def test_sevens_and_line():
     rng = np.random.default_rng(5)
     for half in (0, 1):
@@ -453,14 +453,14 @@ def test_sevens_and_line():
                          np.array([False, True, True])) == 2 / 3
 
 
-# src/topics/architectures/rnns.py:299
+# src/topics/architectures/rnns.py:302
 def test_random_cell():
     P = random_cell(400, 300, np.random.default_rng(6))
     assert 0.045 < P["W_x"].std() < 0.055 and 0.055 < P["W_h"].std() < 0.061
     assert P["W_x"].shape == (400, 300) and not P["b"].any()
 
 
-# src/topics/architectures/rnns.py:740
+# src/topics/architectures/rnns.py:743
 def test_radius_and_orthogonal():
     rng = np.random.default_rng(8)
     for d in (1, 2, 5, 9):
@@ -472,7 +472,7 @@ def test_radius_and_orthogonal():
     assert len({np.sign(orthogonal(1, rng))[0, 0] for _ in range(30)}) == 2
 
 
-# src/topics/architectures/rnns.py:751
+# src/topics/architectures/rnns.py:754
 def test_gradient_norms():
     import torch
 
@@ -493,7 +493,7 @@ def test_gradient_norms():
         assert np.allclose(norms, want / want[0], rtol=1e-9)
 
 
-# src/topics/architectures/rnns.py:771
+# src/topics/architectures/rnns.py:774
 def test_softmax_loss():
     import torch
     from torch.nn import functional as F
@@ -510,7 +510,7 @@ def test_softmax_loss():
     assert softmax_loss(np.array([[0.0, 1e4]]), np.array([0]))[0] == 1e4
 
 
-# src/topics/architectures/rnns.py:787
+# src/topics/architectures/rnns.py:790
 def test_recall_batch_and_training():
     X, y = recall_batch(6, 200, np.random.default_rng(11))
     assert X.shape == (200, 7, 4) and np.array_equal(X[:, 0], np.eye(4)[y])
@@ -528,7 +528,7 @@ def test_recall_batch_and_training():
     assert 0.045 < big["W_o"].std() < 0.055
 
 
-# src/topics/architectures/rnns.py:804
+# src/topics/architectures/rnns.py:807
 def test_clip_and_adam_are_torchs():
     import torch
 
@@ -557,14 +557,14 @@ def test_clip_and_adam_are_torchs():
     assert np.array_equal(clip(zero, 1.0)["W"], zero["W"])
 
 
-# src/topics/architectures/rnns.py:849
+# src/topics/architectures/rnns.py:852
 def test_recall_gradient():
     rng = np.random.default_rng(20)
     for n in (0, 1, 5):
         check_recall_gradient(recall_start("random 1.2", 6, rng), *recall_batch(n, 3, rng))
 
 
-# src/topics/architectures/rnns.py:862
+# src/topics/architectures/rnns.py:865
 def test_language():
     rng = np.random.default_rng(23)
     assert len(set(SENTENCES)) == 5 * 4 * 4 and set("".join(SENTENCES)) == set(LETTERS)
@@ -581,7 +581,7 @@ def test_language():
     assert judge(["a.b.c"]) == (0.0, 0.0)
 
 
-# src/topics/architectures/rnns.py:878
+# src/topics/architectures/rnns.py:881
 def test_piece_gradient_and_surprise():
     import torch
     from torch.nn import functional as F
@@ -611,7 +611,7 @@ def test_piece_gradient_and_surprise():
         assert np.allclose(surprise(P, ids[0]), want.numpy()) and abs(zero.sum()) < 1e-12
 
 
-# src/topics/architectures/rnns.py:907
+# src/topics/architectures/rnns.py:910
 def test_write():
     rng = np.random.default_rng(25)
     P = random_writer(3, rng)
@@ -627,7 +627,7 @@ def test_write():
     assert np.abs(np.bincount(second, minlength=18) / len(second) - then).max() < 0.06
 
 
-# src/topics/architectures/rnns.py:922
+# src/topics/architectures/rnns.py:925
 def test_training_learns():
     P = train_writer(8, 0, steps=150, d=16, lr=0.02)
     assert {name: W.shape for name, W in P.items()} == {
@@ -635,7 +635,7 @@ def test_training_learns():
     assert surprise(P, random_text(200, np.random.default_rng(27))).mean() < 0.8
 
 
-# src/topics/architectures/rnns.py:929
+# src/topics/architectures/rnns.py:932
 def test_scans():
     rng = np.random.default_rng(12)
     for T in (1, 2, 3, 7, 8, 9, 64, *rng.integers(1, 40, size=15)):
@@ -652,7 +652,7 @@ def test_scans():
         assert np.array_equal(a, before[0]) and np.array_equal(u, before[1])
 
 
-# src/topics/architectures/rnns.py:945
+# src/topics/architectures/rnns.py:948
 def test_cell_parameters():
     import torch
 
@@ -662,7 +662,7 @@ def test_cell_parameters():
         assert cell_parameters(d_in, d) == n - d  # PyTorch's second bias
 
 
-# src/topics/architectures/rnns.py:996
+# src/topics/architectures/rnns.py:999
 def test_descend():
     clipped = descend(0.1, 0.01, 0, steps=4)
     assert clipped.shape == (4, 2) and clipped[:, 1].min() > 0.1  # the norm before
@@ -672,7 +672,7 @@ def test_descend():
     assert loss[-20:].mean() < 0.6 * loss[:5].mean()
 
 
-# src/topics/architectures/rnns.py:1096
+# src/topics/architectures/rnns.py:1099
 def test_two_steps():
     def h2(w, u):
         return 3 * w + 2 * w * u
@@ -682,13 +682,13 @@ def test_two_steps():
                              (h2(1, 0.5 + e) - h2(1, 0.5 - e)) / (2 * e)])
 
 
-# src/topics/architectures/rnns.py:1124
+# src/topics/architectures/rnns.py:1127
 def test_half_life():
     for rho in (0.1, 0.5, 0.9, 0.999):
         assert np.isclose(rho ** half_life(rho), 0.5)
 
 
-# src/topics/architectures/rnns.py:1145
+# src/topics/architectures/rnns.py:1148
 def test_both_ways():
     import torch
 
@@ -707,7 +707,7 @@ def test_both_ways():
         assert np.allclose(both_ways(X, *cells), want, atol=1e-13)
 
 
-# src/topics/architectures/rnns.py:1186
+# src/topics/architectures/rnns.py:1189
 def test_truncated():
     import torch
 
@@ -726,7 +726,7 @@ def test_truncated():
             assert np.allclose(got[name], T[name].grad.numpy(), atol=1e-12)
 
 
-# src/topics/architectures/rnns.py:1223
+# src/topics/architectures/rnns.py:1226
 def test_stacked():
     import torch
 
@@ -750,7 +750,7 @@ def test_stacked():
         assert np.allclose(grads["W_x"], getattr(rnn, f"weight_ih_l{i}").grad.numpy().T)
 
 
-# src/topics/architectures/rnns.py:1265
+# src/topics/architectures/rnns.py:1268
 def test_linear_ratio():
     rng = np.random.default_rng(18)
     top = rng.normal(size=6)

@@ -1,4 +1,4 @@
-# Generated from src/topics/architectures/sequence-to-sequence.py: edit that file, then run doit. digest:cec5e57850bfd5eb
+# Generated from src/topics/architectures/sequence-to-sequence.py: edit that file, then run doit. digest:5cab42467a11c015
 
 """Tests of architectures/sequence-to-sequence: Sequence to sequence."""
 
@@ -8,15 +8,15 @@ from torch import nn
 from torch.nn import functional as F
 
 
-# src/topics/architectures/sequence-to-sequence.py:48
+# src/topics/architectures/sequence-to-sequence.py:49
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-# src/topics/architectures/sequence-to-sequence.py:49
+# src/topics/architectures/sequence-to-sequence.py:50
 PAD, END = 0, 1  # END also starts the decoder
 
 
-# src/topics/architectures/sequence-to-sequence.py:52
+# src/topics/architectures/sequence-to-sequence.py:53
 def pronunciations(entries: dict[str, list]) -> list[tuple[str, list[str]]]:
     """Words of 3 to 12 letters with their first pronunciation, stress left out."""
     found = [(word, [p.rstrip("012") for p in spoken[0]])
@@ -25,7 +25,7 @@ def pronunciations(entries: dict[str, list]) -> list[tuple[str, list[str]]]:
     return [(word, spoken) for word, spoken in found if len(spoken) <= 12]
 
 
-# src/topics/architectures/sequence-to-sequence.py:60
+# src/topics/architectures/sequence-to-sequence.py:61
 def to_ids(pairs: list, phonemes: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Letters (n, 12) from 1, phonemes (n, 13) from 2 and then END; the rest PAD."""
     X, Y = np.zeros((len(pairs), 12), dtype=int), np.zeros((len(pairs), 13), dtype=int)
@@ -37,7 +37,7 @@ def to_ids(pairs: list, phonemes: list[str]) -> tuple[np.ndarray, np.ndarray]:
     return X, Y
 
 
-# src/topics/architectures/sequence-to-sequence.py:170
+# src/topics/architectures/sequence-to-sequence.py:172
 def beam_search(log_probs, K: int, width: int, T: int, end: int | None = None,
                 alpha: float = 0.0) -> tuple[list[int], float]:
     """The best sequence found, and its log-probability divided by length**alpha.
@@ -62,7 +62,7 @@ def beam_search(log_probs, K: int, width: int, T: int, end: int | None = None,
     return beam, float(score)
 
 
-# src/topics/architectures/sequence-to-sequence.py:194
+# src/topics/architectures/sequence-to-sequence.py:196
 def table_model(tables: list[np.ndarray]):
     """log_probs from tables of p(next | beginning), of shapes (K,), (K, K), ..."""
 
@@ -74,7 +74,7 @@ def table_model(tables: list[np.ndarray]):
     return log_probs
 
 
-# src/topics/architectures/sequence-to-sequence.py:222
+# src/topics/architectures/sequence-to-sequence.py:224
 def exhaustive(tables: list[np.ndarray]) -> tuple[list[int], float]:
     """The most probable of all K**T sequences, and its log-probability."""
     p = np.ones(())
@@ -84,13 +84,13 @@ def exhaustive(tables: list[np.ndarray]) -> tuple[list[int], float]:
     return [int(s) for s in best], float(np.log(p[best]))
 
 
-# src/topics/architectures/sequence-to-sequence.py:253
+# src/topics/architectures/sequence-to-sequence.py:255
 def random_tables(rng, K, T):
     """A random model with other probabilities after every beginning."""
     return [rng.dirichlet(np.ones(K) * 0.5, size=(K,) * t) for t in range(T)]
 
 
-# src/topics/architectures/sequence-to-sequence.py:258
+# src/topics/architectures/sequence-to-sequence.py:260
 def check_exhaustive(log_probs, K, T, end, alpha):
     """Score every sequence one by one."""
     best = (-np.inf, None)
@@ -98,14 +98,15 @@ def check_exhaustive(log_probs, K, T, end, alpha):
     while stack:
         beam, score = stack.pop()
         if beam and (beam[-1] == end or len(beam) == T):
-            best = max(best, (score / len(beam) ** alpha, list(beam)), key=lambda b: b[0])
+            scored = score / len(beam) ** alpha, list(beam)
+            best = max(best, scored, key=lambda b: b[0])
             continue
         step = log_probs(np.array(beam, dtype=int).reshape(1, -1))[0]
         stack += [((*beam, k), score + step[k]) for k in range(K)]
     return best[1], best[0]
 
 
-# src/topics/architectures/sequence-to-sequence.py:292
+# src/topics/architectures/sequence-to-sequence.py:295
 def random_gpt2(K):
     """A tiny random language model of Hugging Face's, and its log_probs."""
     from transformers import GPT2Config, GPT2LMHeadModel
@@ -123,7 +124,7 @@ def random_gpt2(K):
     return model, log_probs
 
 
-# src/topics/architectures/sequence-to-sequence.py:370
+# src/topics/architectures/sequence-to-sequence.py:375
 class Seq2Seq(nn.Module):
     """A GRU encoder and a GRU decoder, with additive attention or with one vector."""
 
@@ -151,14 +152,15 @@ class Seq2Seq(nn.Module):
         before = F.pad(y[:, :-1], (1, 0), value=END)  # start symbol, y_1, y_2, ...
         return self.decoder(self.symbols(before), h[None].contiguous())[0]
 
-    def weights(self, S: torch.Tensor, H: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    def weights(self, S: torch.Tensor, H: torch.Tensor,
+                x: torch.Tensor) -> torch.Tensor:
         """Attention weights (B, T_y, T_x); padding gets none."""
         e = torch.tanh((S @ self.W_q)[:, :, None] + (H @ self.W_k)[:, None]) @ self.w
         return e.masked_fill((x == PAD)[:, None], -torch.inf).softmax(dim=-1)
 
     def decode(self, y: torch.Tensor, H: torch.Tensor, h: torch.Tensor,
                x: torch.Tensor) -> torch.Tensor:
-        """Logits (B, T_y, K) of each y_t, given the source and the symbols before it."""
+        """Logits (B, T_y, K) of each y_t, given the source and the symbols before."""
         S = self.states(y, h)
         C = self.weights(S, H, x) @ H if self.attention else h[:, None].expand_as(S)
         return self.out(torch.cat([S, C], dim=-1))
@@ -169,7 +171,7 @@ class Seq2Seq(nn.Module):
         return self.decode(y, H, h, x)
 
 
-# src/topics/architectures/sequence-to-sequence.py:415
+# src/topics/architectures/sequence-to-sequence.py:421
 def fit(model: Seq2Seq, X: torch.Tensor, Y: torch.Tensor, seed: int, steps: int = 120,
         lr: float = 0.015, B: int = 48) -> Seq2Seq:
     """Train with teacher forcing, Adam, and a rate that falls to zero."""
@@ -188,7 +190,7 @@ def fit(model: Seq2Seq, X: torch.Tensor, Y: torch.Tensor, seed: int, steps: int 
     return model.eval()
 
 
-# src/topics/architectures/sequence-to-sequence.py:433
+# src/topics/architectures/sequence-to-sequence.py:439
 @torch.no_grad()
 def greedy(model: Seq2Seq, x: torch.Tensor, T: int = 13) -> torch.Tensor:
     """The decoder's own sequences (B, T), each symbol fed back, PAD after END."""
@@ -204,7 +206,7 @@ def greedy(model: Seq2Seq, x: torch.Tensor, T: int = 13) -> torch.Tensor:
     return y
 
 
-# src/topics/architectures/sequence-to-sequence.py:475
+# src/topics/architectures/sequence-to-sequence.py:482
 @torch.no_grad()
 def forced_right(model: Seq2Seq, x: torch.Tensor, y: torch.Tensor,
                  fed: torch.Tensor | None = None) -> np.ndarray:
@@ -213,9 +215,9 @@ def forced_right(model: Seq2Seq, x: torch.Tensor, y: torch.Tensor,
     return ((predicted == y) & (y != PAD)).numpy()
 
 
-# src/topics/architectures/sequence-to-sequence.py:538
+# src/topics/architectures/sequence-to-sequence.py:545
 def letter_gradients(model: Seq2Seq, x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
-    """Gradient norms (T_x,) of the first symbol's loss; words x (B, T_x) without padding."""
+    """Gradient norms (T_x,) of the first symbol's loss; x (B, T_x) without padding."""
     E = model.letters(x).detach().requires_grad_()
     H = model.encoder(E)[0]
     logits = model.decode(y, H, H[:, -1], x)[:, 0]
@@ -224,9 +226,10 @@ def letter_gradients(model: Seq2Seq, x: torch.Tensor, y: torch.Tensor) -> np.nda
     return (norms / norms.max()).numpy()
 
 
-# src/topics/architectures/sequence-to-sequence.py:627
+# src/topics/architectures/sequence-to-sequence.py:636
 @torch.no_grad()
-def with_error(model: Seq2Seq, x: torch.Tensor, y: torch.Tensor, t: int) -> torch.Tensor:
+def with_error(model: Seq2Seq, x: torch.Tensor, y: torch.Tensor,
+               t: int) -> torch.Tensor:
     """y (B, T) with the symbol at t exchanged for the model's best wrong phoneme."""
     s = model(x, y)[:, t]
     s[:, [PAD, END]] = -torch.inf
@@ -234,7 +237,7 @@ def with_error(model: Seq2Seq, x: torch.Tensor, y: torch.Tensor, t: int) -> torc
     return torch.cat([y[:, :t], s.argmax(dim=-1)[:, None], y[:, t + 1 :]], dim=1)
 
 
-# src/topics/architectures/sequence-to-sequence.py:682
+# src/topics/architectures/sequence-to-sequence.py:693
 def edit_distance(a: list, b: list) -> int:
     """Insertions, deletions and substitutions from a to b, at least."""
     row = list(range(len(b) + 1))  # from nothing to b[:j]
@@ -246,7 +249,7 @@ def edit_distance(a: list, b: list) -> int:
     return row[-1]
 
 
-# src/topics/architectures/sequence-to-sequence.py:693
+# src/topics/architectures/sequence-to-sequence.py:704
 @torch.no_grad()
 def spoken_by(model: Seq2Seq, x: torch.Tensor, width: int, T: int = 13,
               alpha: float = 0.0) -> tuple[list[int], float]:
@@ -263,19 +266,19 @@ def spoken_by(model: Seq2Seq, x: torch.Tensor, width: int, T: int = 13,
     return beam_search(log_probs, model.out.out_features, width, T, END, alpha)
 
 
-# src/topics/architectures/sequence-to-sequence.py:750
+# src/topics/architectures/sequence-to-sequence.py:762
 def random_model(attention, seed=0, kind=None):
     torch.manual_seed(seed)
     return (kind or Seq2Seq)(6, d=5, d_e=3, d_a=4, attention=attention).double().eval()
 
 
-# src/topics/architectures/sequence-to-sequence.py:953
+# src/topics/architectures/sequence-to-sequence.py:971
 def additive_parameters(d_s: int, d_h: int, d_a: int) -> int:
     """Weights of the additive score: W_q (d_s, d_a), W_k (d_h, d_a), w (d_a)."""
     return d_s * d_a + d_h * d_a + d_a
 
 
-# src/topics/architectures/sequence-to-sequence.py:989
+# src/topics/architectures/sequence-to-sequence.py:1007
 class Unshifted(Seq2Seq):
     """The same model, without the shift."""
 
@@ -284,34 +287,35 @@ class Unshifted(Seq2Seq):
         return super().states(F.pad(y, (0, 1))[:, 1:], h)  # undone
 
 
-# src/topics/architectures/sequence-to-sequence.py:1013
+# src/topics/architectures/sequence-to-sequence.py:1031
 class Unmasked(Seq2Seq):
     """The same model, but padding may be attended to."""
 
-    def weights(self, S: torch.Tensor, H: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    def weights(self, S: torch.Tensor, H: torch.Tensor,
+                x: torch.Tensor) -> torch.Tensor:
         """Attention weights (B, T_y, T_x), as if every position held a letter."""
         return super().weights(S, H, torch.ones_like(x))
 
 
-# src/topics/architectures/sequence-to-sequence.py:1058
+# src/topics/architectures/sequence-to-sequence.py:1078
 def stopper(beams: np.ndarray) -> np.ndarray:
     """END has 0.1 at each step, one symbol 0.15, nineteen others share the rest."""
     return np.log(np.tile([0.1, 0.15] + [0.75 / 19] * 19, (len(beams), 1)))
 
 
-# src/topics/architectures/sequence-to-sequence.py:1103
+# src/topics/architectures/sequence-to-sequence.py:1124
 def two_probabilities() -> tuple[float, float]:
     """Probability of the greedy and of the best sequence."""
     return 0.55 * 0.5, 0.45 * 0.9
 
 
-# src/topics/architectures/sequence-to-sequence.py:1128
+# src/topics/architectures/sequence-to-sequence.py:1149
 def safe_width(K: int, T: int) -> int:
     """The smallest width that always finds the best of K**T sequences."""
     return K ** (T - 1)
 
 
-# src/topics/architectures/sequence-to-sequence.py:1165
+# src/topics/architectures/sequence-to-sequence.py:1186
 def reverse_source(x: np.ndarray) -> np.ndarray:
     """Each row of x (B, T) reversed up to its padding, which is 0."""
     out = np.zeros_like(x)
@@ -321,13 +325,14 @@ def reverse_source(x: np.ndarray) -> np.ndarray:
     return out
 
 
-# src/topics/architectures/sequence-to-sequence.py:1189
-def mix(true: np.ndarray, own: np.ndarray, p: float, rng: np.random.Generator) -> np.ndarray:
+# src/topics/architectures/sequence-to-sequence.py:1210
+def mix(true: np.ndarray, own: np.ndarray, p: float,
+        rng: np.random.Generator) -> np.ndarray:
     """Symbols (B, T): own where a uniform number is below p."""
     return np.where(rng.random(true.shape) < p, own, true)
 
 
-# src/topics/architectures/sequence-to-sequence.py:1213
+# src/topics/architectures/sequence-to-sequence.py:1235
 def sequence_log_prob(logits: np.ndarray, y: np.ndarray, pad: int = 0) -> np.ndarray:
     """log p(y | x) of each row; logits (B, T, K), y (B, T)."""
     s = logits - logits.max(axis=-1, keepdims=True)
@@ -336,13 +341,13 @@ def sequence_log_prob(logits: np.ndarray, y: np.ndarray, pad: int = 0) -> np.nda
     return (chosen * (y != pad)).sum(axis=1)
 
 
-# src/topics/architectures/sequence-to-sequence.py:1242
+# src/topics/architectures/sequence-to-sequence.py:1265
 def empty_wins(q: float, K: int) -> tuple[bool, float]:
     """Whether the empty sequence beats every sequence of one symbol; mean length."""
     return bool(q > (1 - q) / K * q), (1 - q) / q
 
 
-# src/topics/architectures/sequence-to-sequence.py:272
+# src/topics/architectures/sequence-to-sequence.py:275
 def test_wide_beam_is_exhaustive():
     rng = np.random.default_rng(1)
     for case in range(30):
@@ -363,7 +368,7 @@ def test_wide_beam_is_exhaustive():
         assert beam_search(model, K, 1, T, end)[0] == greedy
 
 
-# src/topics/architectures/sequence-to-sequence.py:309
+# src/topics/architectures/sequence-to-sequence.py:312
 def test_beam_is_hugging_faces():
     torch.manual_seed(0)
     prompt = torch.zeros(1, 1, dtype=torch.long)
@@ -385,7 +390,7 @@ def test_beam_is_hugging_faces():
         assert beam_search(log_probs, K, K**T, T, 1, alpha)[0] == want
 
 
-# src/topics/architectures/sequence-to-sequence.py:330
+# src/topics/architectures/sequence-to-sequence.py:333
 def test_pairs_and_ids():
     entries = {"through": [["TH", "R", "UW1"], ["X"]], "at": [["AE1", "T"]],
                "abc": [["EY2", "B", "IY0"]], "ab-c": [["B"]], "l" * 13: [["L"]],
@@ -394,11 +399,12 @@ def test_pairs_and_ids():
     assert pairs == [("abc", ["EY", "B", "IY"]), ("m" * 12, ["M"] * 12),
                      ("through", ["TH", "R", "UW"])]
     X, Y = to_ids([("abc", ["B", "A"]), ("z" * 12, ["A"] * 12)], ["A", "B"])
-    assert X[0].tolist() == [1, 2, 3] + [0] * 9 and Y[0].tolist() == [3, 2, 1] + [0] * 10
+    assert X[0].tolist() == [1, 2, 3] + [0] * 9
+    assert Y[0].tolist() == [3, 2, 1] + [0] * 10
     assert X[1].tolist() == [26] * 12 and Y[1].tolist() == [2] * 12 + [1]
 
 
-# src/topics/architectures/sequence-to-sequence.py:755
+# src/topics/architectures/sequence-to-sequence.py:767
 def test_attention_by_hand():
     rng = np.random.default_rng(2)
     for seed in range(20):
@@ -418,7 +424,7 @@ def test_attention_by_hand():
                 assert np.allclose(alpha[b, t], e / e.sum(), atol=1e-12)
 
 
-# src/topics/architectures/sequence-to-sequence.py:774
+# src/topics/architectures/sequence-to-sequence.py:786
 def test_model_step_by_step():
     """Word by word and symbol by symbol, with c_t as in the box."""
     rng = np.random.default_rng(11)
@@ -439,11 +445,12 @@ def test_model_step_by_step():
                     if model.attention:
                         e = torch.tanh(s @ model.W_q + H[0] @ model.W_k) @ model.w
                         c = e.softmax(dim=0)[None] @ H[0]
-                    want = torch.cat([s, c], dim=1) @ model.out.weight.T + model.out.bias
+                    want = torch.cat([s, c], dim=1) @ model.out.weight.T
+                    want = want + model.out.bias
                     assert torch.allclose(got[b, t], want[0], atol=1e-12)
 
 
-# src/topics/architectures/sequence-to-sequence.py:798
+# src/topics/architectures/sequence-to-sequence.py:811
 def test_padding_and_causality():
     rng = np.random.default_rng(3)
     for attention in (False, True):
@@ -460,7 +467,7 @@ def test_padding_and_causality():
                 assert not moved[: t + 1].any() and moved[t + 1 :].all()
 
 
-# src/topics/architectures/sequence-to-sequence.py:814
+# src/topics/architectures/sequence-to-sequence.py:827
 def test_greedy_is_beam_of_one():
     rng = np.random.default_rng(4)
     for seed in range(6):
@@ -473,7 +480,7 @@ def test_greedy_is_beam_of_one():
             assert row == want + [PAD] * (6 - len(want))
 
 
-# src/topics/architectures/sequence-to-sequence.py:826
+# src/topics/architectures/sequence-to-sequence.py:839
 def test_spoken_by_scores():
     rng = np.random.default_rng(12)
     for seed in range(6):
@@ -496,11 +503,12 @@ def test_spoken_by_scores():
         assert len(symbols) == 13 and np.isclose(score, log_p)
 
 
-# src/topics/architectures/sequence-to-sequence.py:848
+# src/topics/architectures/sequence-to-sequence.py:861
 def test_with_error_and_forced_right():
     rng = np.random.default_rng(13)
     model = random_model(True, 1)
-    x, y = (torch.from_numpy(rng.integers(*z)) for z in ((1, 27, (9, 3)), (2, 6, (9, 5))))
+    x = torch.from_numpy(rng.integers(1, 27, (9, 3)))
+    y = torch.from_numpy(rng.integers(2, 6, (9, 5)))
     y[0, 3:] = PAD
     with torch.no_grad():
         s = model(x, y)
@@ -517,13 +525,14 @@ def test_with_error_and_forced_right():
     assert (forced_right(model, x, y) == want.numpy()).all()
 
 
-# src/topics/architectures/sequence-to-sequence.py:868
+# src/topics/architectures/sequence-to-sequence.py:882
 def test_letter_gradients():
     """Against finite differences, through the public parts of the model."""
     rng = np.random.default_rng(15)
     for attention in (False, True):
         model = random_model(attention, 3)
-        x, y = (torch.from_numpy(rng.integers(*z)) for z in ((1, 27, (2, 4)), (1, 6, (2, 3))))
+        x = torch.from_numpy(rng.integers(1, 27, (2, 4)))
+        y = torch.from_numpy(rng.integers(1, 6, (2, 3)))
 
         def loss(E):
             H = model.encoder(E)[0]
@@ -540,7 +549,7 @@ def test_letter_gradients():
         assert np.allclose(letter_gradients(model, x, y), want / want.max(), atol=1e-6)
 
 
-# src/topics/architectures/sequence-to-sequence.py:890
+# src/topics/architectures/sequence-to-sequence.py:905
 def test_fit_learns():
     torch.manual_seed(0)
     rng = np.random.default_rng(5)
@@ -551,14 +560,16 @@ def test_fit_learns():
         assert (model(X, Y).argmax(dim=-1) == Y).float().mean() > 0.95
 
 
-# src/topics/architectures/sequence-to-sequence.py:900
+# src/topics/architectures/sequence-to-sequence.py:915
 def test_fit_is_adam_with_a_falling_rate():
     rng = np.random.default_rng(16)
-    X, Y = (torch.from_numpy(rng.integers(*z)) for z in ((1, 27, (20, 4)), (1, 6, (20, 3))))
+    X = torch.from_numpy(rng.integers(1, 27, (20, 4)))
+    Y = torch.from_numpy(rng.integers(1, 6, (20, 3)))
     X[::2, 3:], Y[::2, 2:] = PAD, PAD
     a, b = random_model(True, 1), random_model(True, 1)
     fit(a, X, Y, 5, steps=4, lr=0.05, B=6)
-    g, adam = torch.Generator().manual_seed(5), torch.optim.Adam(b.parameters(), lr=0.05)
+    g = torch.Generator().manual_seed(5)
+    adam = torch.optim.Adam(b.parameters(), lr=0.05)
     rate = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: 1 - step / 4)
     for _ in range(4):
         rows = torch.randint(20, (6,), generator=g)
@@ -574,19 +585,20 @@ def test_fit_is_adam_with_a_falling_rate():
         assert torch.allclose(p, q, atol=1e-9)
 
 
-# src/topics/architectures/sequence-to-sequence.py:922
+# src/topics/architectures/sequence-to-sequence.py:939
 def test_shapes_and_initial_scale():
     torch.manual_seed(2)
     model = Seq2Seq(41)
     assert model.W_q.shape == model.W_k.shape == (64, 32)
-    assert model.out.weight.shape == (41, 128) and model.letters.weight.shape == (27, 32)
+    assert model.out.weight.shape == (41, 128)
+    assert model.letters.weight.shape == (27, 32)
     for W in (model.W_q, model.W_k, model.w):
         assert 0.6 < W.std().item() * len(W) ** 0.5 < 1.4
     x, y = torch.ones(2, 4, dtype=torch.long), torch.ones(2, 5, dtype=torch.long)
     assert model(x, y).shape == (2, 5, 41) and model.encode(x)[0].shape == (2, 4, 64)
 
 
-# src/topics/architectures/sequence-to-sequence.py:933
+# src/topics/architectures/sequence-to-sequence.py:951
 def test_edit_distance():
     def slow(a, b):
         if not a or not b:
@@ -600,7 +612,7 @@ def test_edit_distance():
         assert edit_distance(a, b) == slow(a, b)
 
 
-# src/topics/architectures/sequence-to-sequence.py:968
+# src/topics/architectures/sequence-to-sequence.py:986
 def test_additive_parameters():
     model = random_model(True)
     assert additive_parameters(5, 5, 4) == sum(
@@ -608,10 +620,11 @@ def test_additive_parameters():
     assert additive_parameters(2, 3, 4) == 2 * 4 + 3 * 4 + 4
 
 
-# src/topics/architectures/sequence-to-sequence.py:1033
+# src/topics/architectures/sequence-to-sequence.py:1052
 def test_failures_fail():
     rng = np.random.default_rng(14)
-    x, y = (torch.from_numpy(rng.integers(*z)) for z in ((1, 27, (3, 4)), (1, 6, (3, 5))))
+    x = torch.from_numpy(rng.integers(1, 27, (3, 4)))
+    y = torch.from_numpy(rng.integers(1, 6, (3, 5)))
     leaky, unmasked = random_model(True, 0, Unshifted), random_model(True, 0, Unmasked)
     with torch.no_grad():
         for t in range(1, 5):
@@ -624,7 +637,7 @@ def test_failures_fail():
         assert not torch.allclose(padded, unmasked(x, y), atol=1e-4)
 
 
-# src/topics/architectures/sequence-to-sequence.py:1072
+# src/topics/architectures/sequence-to-sequence.py:1093
 def test_stopper():
     p = np.exp(stopper(np.zeros((2, 3), dtype=int)))
     assert p.shape == (2, 21) and np.allclose(p.sum(axis=1), 1)
@@ -632,7 +645,7 @@ def test_stopper():
     assert np.allclose(p[:, 2:], p[:, 2:3])
 
 
-# src/topics/architectures/sequence-to-sequence.py:1111
+# src/topics/architectures/sequence-to-sequence.py:1132
 def test_two_probabilities():
     def model(beams):
         if beams.shape[1] == 0:
@@ -643,7 +656,7 @@ def test_two_probabilities():
     assert np.allclose(got, [np.exp(beam_search(model, 2, w, 2)[1]) for w in (1, 2)])
 
 
-# src/topics/architectures/sequence-to-sequence.py:1136
+# src/topics/architectures/sequence-to-sequence.py:1157
 def test_safe_width():
     rng = np.random.default_rng(7)
     assert safe_width(5, 1) == 1 and safe_width(2, 4) == 8
@@ -663,13 +676,13 @@ def test_safe_width():
         assert beam_search(model, K, safe_width(K, T) - 1, T)[0] != want
 
 
-# src/topics/architectures/sequence-to-sequence.py:1177
+# src/topics/architectures/sequence-to-sequence.py:1198
 def test_reverse_source():
     x = np.array([[1, 2, 3, 0], [4, 0, 0, 0], [5, 6, 7, 8]])
     assert reverse_source(x).tolist() == [[3, 2, 1, 0], [4, 0, 0, 0], [8, 7, 6, 5]]
 
 
-# src/topics/architectures/sequence-to-sequence.py:1197
+# src/topics/architectures/sequence-to-sequence.py:1219
 def test_mix():
     rng = np.random.default_rng(8)
     true, own = np.zeros((100, 50)), np.ones((100, 50))
@@ -679,18 +692,19 @@ def test_mix():
     assert mixed.std(axis=0).min() > 0
 
 
-# src/topics/architectures/sequence-to-sequence.py:1224
+# src/topics/architectures/sequence-to-sequence.py:1246
 def test_sequence_log_prob():
     rng = np.random.default_rng(9)
     logits, y = 3 * rng.normal(size=(4, 5, 6)), rng.integers(1, 6, size=(4, 5))
     y[1, 3:] = 0
-    want = -F.cross_entropy(torch.from_numpy(logits).flatten(0, 1), torch.from_numpy(y).flatten(),
-                            ignore_index=0, reduction="none").view(4, 5).sum(dim=1)
+    rows = torch.from_numpy(logits).flatten(0, 1)
+    want = -F.cross_entropy(rows, torch.from_numpy(y).flatten(), ignore_index=0,
+                            reduction="none").view(4, 5).sum(dim=1)
     assert np.allclose(sequence_log_prob(logits, y), want.numpy())
     assert np.isfinite(sequence_log_prob(1e4 * logits, y)).all()
 
 
-# src/topics/architectures/sequence-to-sequence.py:1250
+# src/topics/architectures/sequence-to-sequence.py:1273
 def test_empty_wins():
     rng = np.random.default_rng(10)
     for q, K in ((0.1, 20), (0.01, 2), (0.5, 1)):

@@ -1,4 +1,4 @@
-# Generated from src/topics/math-foundations/calculus.py: edit that file, then run doit. digest:9e12ae48fea48e69
+# Generated from src/topics/math-foundations/calculus.py: edit that file, then run doit. digest:c127f85d2b264b0b
 
 """Tests of math-foundations/calculus: Calculus."""
 
@@ -7,64 +7,64 @@ import torch
 import torch.nn.functional as F
 
 
-# src/topics/math-foundations/calculus.py:220
+# src/topics/math-foundations/calculus.py:225
 def f_hand(x) -> tuple:
     """The three intermediate values of the hand example."""
     return x[0] * x[1], x[0] ** 2, x[0] + 3 * x[1]
 
 
-# src/topics/math-foundations/calculus.py:225
+# src/topics/math-foundations/calculus.py:230
 def L_hand(x):
     """The loss of the hand example, two inputs to one number."""
     y = f_hand(x)
     return y[0] * y[1] + y[2]
 
 
-# src/topics/math-foundations/calculus.py:348
+# src/topics/math-foundations/calculus.py:359
 def softmax(scores: np.ndarray) -> np.ndarray:
     """Softmax along the last axis, shifted so that exp cannot overflow."""
     exps = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return exps / exps.sum(axis=-1, keepdims=True)
 
 
-# src/topics/math-foundations/calculus.py:355
+# src/topics/math-foundations/calculus.py:366
 def quadratic_gradients(x: np.ndarray, W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of x W x^T with respect to x (d,) and W (d, d)."""
     return x @ (W + W.T), np.outer(x, x)
 
 
-# src/topics/math-foundations/calculus.py:360
+# src/topics/math-foundations/calculus.py:371
 def least_squares_gradient(X: np.ndarray, W: np.ndarray, Y: np.ndarray) -> np.ndarray:
     """Gradient (d, k) of ||X W - Y||^2 with respect to W; X (n, d), Y (n, k)."""
     return 2 * X.T @ (X @ W - Y)
 
 
-# src/topics/math-foundations/calculus.py:365
+# src/topics/math-foundations/calculus.py:376
 def sigmoid(z: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-z)), in a form that cannot overflow."""
     return np.exp(-np.logaddexp(0, -z))
 
 
-# src/topics/math-foundations/calculus.py:370
+# src/topics/math-foundations/calculus.py:381
 def sigmoid_derivative(z: np.ndarray) -> np.ndarray:
     """sigmoid'(z), elementwise; 1 - sigmoid(z) = sigmoid(-z) loses no digits."""
     return sigmoid(z) * sigmoid(-z)
 
 
-# src/topics/math-foundations/calculus.py:375
+# src/topics/math-foundations/calculus.py:386
 def log_sum_exp(s: np.ndarray) -> np.ndarray:
     """log of the sum of exp along the last axis, without overflow."""
     top = s.max(axis=-1, keepdims=True)
     return np.log(np.exp(s - top).sum(axis=-1)) + top[..., 0]
 
 
-# src/topics/math-foundations/calculus.py:381
+# src/topics/math-foundations/calculus.py:392
 def cross_entropy_gradient(s: np.ndarray, y: int) -> np.ndarray:
     """Gradient (m,) of log_sum_exp(s) - s[y]."""
     return softmax(s) - np.eye(len(s))[y]
 
 
-# src/topics/math-foundations/calculus.py:400
+# src/topics/math-foundations/calculus.py:411
 def gradients(f, *arrays: np.ndarray) -> list[np.ndarray]:
     """Gradients of f's sum with respect to each array, from torch autograd."""
     leaves = [torch.tensor(a, requires_grad=True) for a in arrays]
@@ -72,7 +72,7 @@ def gradients(f, *arrays: np.ndarray) -> list[np.ndarray]:
     return [leaf.grad.numpy() for leaf in leaves]
 
 
-# src/topics/math-foundations/calculus.py:407
+# src/topics/math-foundations/calculus.py:418
 def check_close(ours: np.ndarray, theirs: np.ndarray, tolerance: float = 1e-10) -> bool:
     """Equal shapes, and entries equal up to rounding relative to the largest one."""
     ours, theirs = np.asarray(ours), np.asarray(theirs)
@@ -81,14 +81,14 @@ def check_close(ours: np.ndarray, theirs: np.ndarray, tolerance: float = 1e-10) 
     return ours.shape == theirs.shape and bool(gap <= tolerance * size)
 
 
-# src/topics/math-foundations/calculus.py:517
+# src/topics/math-foundations/calculus.py:533
 def log_sum_exp_hessian(s: np.ndarray) -> np.ndarray:
     """Hessian (m, m) of log_sum_exp at s (m,); also the Jacobian of softmax."""
     p = softmax(s)
     return np.diag(p) - np.outer(p, p)
 
 
-# src/topics/math-foundations/calculus.py:630
+# src/topics/math-foundations/calculus.py:648
 class Dual:
     """A value and its change along one direction: value + dot * eps, eps^2 = 0."""
 
@@ -124,13 +124,13 @@ class Dual:
     sum = lambda self, axis=None: Dual(self.value.sum(axis), self.dot.sum(axis))
 
 
-# src/topics/math-foundations/calculus.py:665
+# src/topics/math-foundations/calculus.py:683
 def lift(a):
     """A constant is a dual number that does not change."""
     return a if isinstance(a, Dual) else Dual(a, np.zeros_like(a))
 
 
-# src/topics/math-foundations/calculus.py:671
+# src/topics/math-foundations/calculus.py:689
 def exp(x):
     """e^x, elementwise, of an array or a Dual."""
     if not isinstance(x, Dual):
@@ -139,7 +139,7 @@ def exp(x):
     return Dual(e, e * x.dot)
 
 
-# src/topics/math-foundations/calculus.py:679
+# src/topics/math-foundations/calculus.py:697
 def log(x):
     """The natural logarithm, elementwise, of an array or a Dual."""
     if not isinstance(x, Dual):
@@ -147,20 +147,20 @@ def log(x):
     return Dual(log(x.value), x.dot / x.value)
 
 
-# src/topics/math-foundations/calculus.py:686
+# src/topics/math-foundations/calculus.py:704
 def jvp(f, x: np.ndarray, v: np.ndarray) -> tuple:
     """f(x) and its change along v, J v^T, in one sweep."""
     y = f(Dual(x, v))
     return y.value, y.dot
 
 
-# src/topics/math-foundations/calculus.py:692
+# src/topics/math-foundations/calculus.py:710
 def jacobian(f, x: np.ndarray) -> np.ndarray:
     """J (m, d) of f at x (d,), or the gradient (d,) if f gives one number."""
     return np.stack([jvp(f, x, e)[1] for e in np.eye(len(x))], axis=-1)
 
 
-# src/topics/math-foundations/calculus.py:713
+# src/topics/math-foundations/calculus.py:731
 def random_network(A, B, c, exp, log):
     """A function (d,) -> (m,) that uses every operation, for NumPy, Dual or torch."""
 
@@ -173,7 +173,7 @@ def random_network(A, B, c, exp, log):
     return f
 
 
-# src/topics/math-foundations/calculus.py:845
+# src/topics/math-foundations/calculus.py:863
 def normal_expectation(f, slices: int = 4000, edge: float = 10.0) -> float:
     """E[f(z)] for a standard normal z, as a sum over slices of [-edge, edge]."""
     dz = 2 * edge / slices
@@ -181,7 +181,7 @@ def normal_expectation(f, slices: int = 4000, edge: float = 10.0) -> float:
     return float((f(z) * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) * dz).sum())
 
 
-# src/topics/math-foundations/calculus.py:852
+# src/topics/math-foundations/calculus.py:870
 def three_gradients(f, df, theta: float, h: float = 0.1) -> tuple[float, float, float]:
     """d/dtheta of E[f(theta + z)]: by differences, inside, by the log-density."""
     at = lambda t: normal_expectation(lambda z: f(t + z))
@@ -190,7 +190,7 @@ def three_gradients(f, df, theta: float, h: float = 0.1) -> tuple[float, float, 
             normal_expectation(lambda z: f(theta + z) * z))  # (d/dtheta) log p = z
 
 
-# src/topics/math-foundations/calculus.py:920
+# src/topics/math-foundations/calculus.py:938
 def difference(f, x: np.ndarray, h: float, central: bool = True) -> np.ndarray:
     """Difference quotient of f at every entry of x, in the precision of x."""
     h = x.dtype.type(h)
@@ -199,14 +199,14 @@ def difference(f, x: np.ndarray, h: float, central: bool = True) -> np.ndarray:
     return (f(x + h) - f(x)) / h
 
 
-# src/topics/math-foundations/calculus.py:995
+# src/topics/math-foundations/calculus.py:1013
 def classifier_loss(W, X: np.ndarray, T: np.ndarray):
     """Mean cross-entropy of X @ W (n, K) for one-hot T (n, K); W may be a Dual."""
     S = X @ W
     return (log(exp(S).sum(axis=1)) - (S * T).sum(axis=1)).sum() * (1 / len(X))
 
 
-# src/topics/math-foundations/calculus.py:1070
+# src/topics/math-foundations/calculus.py:1088
 def slope_in_float32(h: float) -> float:
     """One-sided slope of log(exp(t) + exp(-2t)) at t = 0.5, all in float32."""
     two = np.array([1, -2], dtype=np.float32)
@@ -214,7 +214,7 @@ def slope_in_float32(h: float) -> float:
     return float(difference(f, np.array([0.5], dtype=np.float32), h, central=False)[0])
 
 
-# src/topics/math-foundations/calculus.py:1090
+# src/topics/math-foundations/calculus.py:1108
 def accuracy_and_loss_slopes(seed: int = 12, h: float = 1e-5) -> tuple[float, float]:
     """Largest slope of accuracy and of cross-entropy in any weight of a classifier."""
     rng = np.random.default_rng(seed)
@@ -228,34 +228,34 @@ def accuracy_and_loss_slopes(seed: int = 12, h: float = 1e-5) -> tuple[float, fl
     return largest[0], largest[1]
 
 
-# src/topics/math-foundations/calculus.py:1115
+# src/topics/math-foundations/calculus.py:1133
 def guarded_root(x: torch.Tensor, safe: bool) -> torch.Tensor:
     """sqrt(x) where x > 0, else 0; `safe` also guards what goes into the root."""
     inside = torch.where(x > 0, x, 1.0) if safe else x
     return torch.where(x > 0, torch.sqrt(inside), 0.0)
 
 
-# src/topics/math-foundations/calculus.py:1226
+# src/topics/math-foundations/calculus.py:1244
 def ridge_gradient(X: np.ndarray, W: np.ndarray, Y: np.ndarray, c: np.ndarray,
                    lam: float) -> np.ndarray:
     """Gradient (d, k) of the weighted ridge loss; X (n, d), Y (n, k), c (n,)."""
     return 2 * X.T @ (c[:, None] * (X @ W - Y)) + 2 * lam * W
 
 
-# src/topics/math-foundations/calculus.py:1263
+# src/topics/math-foundations/calculus.py:1281
 def rms_norm_vjp(X: np.ndarray, Y_bar: np.ndarray, eps: float = 1e-6) -> np.ndarray:
     """VJP (n, d) of RMS normalisation of the rows of X (n, d) for Y_bar (n, d)."""
     r = np.sqrt((X**2).mean(axis=1, keepdims=True) + eps)
     return Y_bar / r - X * (X * Y_bar).mean(axis=1, keepdims=True) / r**3
 
 
-# src/topics/math-foundations/calculus.py:1296
+# src/topics/math-foundations/calculus.py:1314
 def extrapolated(f, x: np.ndarray, h: float) -> np.ndarray:
     """Slope of f at every entry of x with an error of order h^4."""
     return (4 * difference(f, x, h / 2) - difference(f, x, h)) / 3
 
 
-# src/topics/math-foundations/calculus.py:1326
+# src/topics/math-foundations/calculus.py:1344
 def hessian_form(f, x: np.ndarray, u: np.ndarray, v: np.ndarray) -> float:
     """u H v^T for the Hessian H of f at x; f gives one number, x, u, v are (d,)."""
     inner = Dual(x, v)  # moves along v
@@ -263,7 +263,7 @@ def hessian_form(f, x: np.ndarray, u: np.ndarray, v: np.ndarray) -> float:
     return f(Dual(inner, direction)).dot.dot
 
 
-# src/topics/math-foundations/calculus.py:415
+# src/topics/math-foundations/calculus.py:426
 def test_quadratic_and_least_squares_gradients_match_autograd():
     rng = np.random.default_rng(1)
     for trial in range(24):
@@ -280,7 +280,7 @@ def test_quadratic_and_least_squares_gradients_match_autograd():
         assert check_close(least_squares_gradient(X, W, Y), expected[0])
 
 
-# src/topics/math-foundations/calculus.py:431
+# src/topics/math-foundations/calculus.py:442
 def test_log_sum_exp_and_cross_entropy_match_torch():
     rng = np.random.default_rng(2)
     for trial in range(24):
@@ -298,7 +298,7 @@ def test_log_sum_exp_and_cross_entropy_match_torch():
         assert check_close(log_sum_exp(batch), expected)
 
 
-# src/topics/math-foundations/calculus.py:448
+# src/topics/math-foundations/calculus.py:459
 def test_sigmoid_and_its_derivative_match_torch():
     rng = np.random.default_rng(3)
     for trial in range(20):
@@ -309,7 +309,7 @@ def test_sigmoid_and_its_derivative_match_torch():
     assert sigmoid_derivative(np.array(60.0)) > 0  # s(1 - s) would round to 0
 
 
-# src/topics/math-foundations/calculus.py:458
+# src/topics/math-foundations/calculus.py:469
 def test_hand_example_matches_torch():
     x = torch.tensor([2.0, 1.0], dtype=torch.float64)
     f = lambda x: torch.stack(f_hand(x))
@@ -318,7 +318,7 @@ def test_hand_example_matches_torch():
     assert torch.func.hessian(L_hand)(x).tolist() == [[12, 12], [12, 0]]
 
 
-# src/topics/math-foundations/calculus.py:572
+# src/topics/math-foundations/calculus.py:588
 def test_log_sum_exp_hessian_matches_torch():
     rng = np.random.default_rng(4)
     for trial in range(20):
@@ -331,7 +331,7 @@ def test_log_sum_exp_hessian_matches_torch():
         assert u @ H @ u > -1e-12 and np.abs(H.sum(axis=1)).max() < 1e-12
 
 
-# src/topics/math-foundations/calculus.py:584
+# src/topics/math-foundations/calculus.py:600
 def test_taylor_errors_have_orders_two_and_three():
     rng = np.random.default_rng(5)
     for _ in range(20):
@@ -347,7 +347,7 @@ def test_taylor_errors_have_orders_two_and_three():
         assert second < 1e-4 and (second < 1e-8 or second / second_half > 6)
 
 
-# src/topics/math-foundations/calculus.py:599
+# src/topics/math-foundations/calculus.py:615
 def test_best_rate_along_the_gradient_of_a_bowl():
     rng = np.random.default_rng(6)
     for _ in range(20):
@@ -360,7 +360,7 @@ def test_best_rate_along_the_gradient_of_a_bowl():
         assert abs(loss(2 * rate) - loss(0)) < 1e-9 * loss(0)  # back where it began
 
 
-# src/topics/math-foundations/calculus.py:725
+# src/topics/math-foundations/calculus.py:743
 def test_duals_match_torch_on_random_shapes():
     rng = np.random.default_rng(7)
     for trial in range(24):
@@ -380,7 +380,7 @@ def test_duals_match_torch_on_random_shapes():
         assert check_close(y_bar @ J, row.numpy()) and check_close(J @ v, change)
 
 
-# src/topics/math-foundations/calculus.py:744
+# src/topics/math-foundations/calculus.py:762
 def test_jacobians_of_a_chain_multiply():
     rng = np.random.default_rng(8)
     for _ in range(20):
@@ -396,7 +396,7 @@ def test_jacobians_of_a_chain_multiply():
         assert check_close(jacobian(lambda x: x @ A, x), A.T)  # a linear layer: J = W^T
 
 
-# src/topics/math-foundations/calculus.py:759
+# src/topics/math-foundations/calculus.py:777
 def test_dual_broadcasting_and_axes():
     rng = np.random.default_rng(9)
     for _ in range(20):
@@ -411,7 +411,7 @@ def test_dual_broadcasting_and_axes():
             assert check_close(y, r.numpy()) and check_close(dy, dr.numpy())
 
 
-# src/topics/math-foundations/calculus.py:872
+# src/topics/math-foundations/calculus.py:890
 def test_expectations_and_their_gradients():
     assert abs(normal_expectation(np.ones_like) - 1) < 1e-10
     assert abs(normal_expectation(lambda z: z**2) - 1) < 1e-10
@@ -428,7 +428,7 @@ def test_expectations_and_their_gradients():
         assert inside == 0
 
 
-# src/topics/math-foundations/calculus.py:888
+# src/topics/math-foundations/calculus.py:906
 def test_kinks_have_the_slopes_shown():
     slopes = []
     for f in (torch.relu, lambda x: x.clamp(min=0), torch.abs,
@@ -440,7 +440,7 @@ def test_kinks_have_the_slopes_shown():
     assert slopes == [0, 1, 0, 0.5, 0]
 
 
-# src/topics/math-foundations/calculus.py:962
+# src/topics/math-foundations/calculus.py:980
 def test_difference_quotients_have_their_orders_and_best_steps():
     rng = np.random.default_rng(11)
     for _ in range(20):
@@ -457,7 +457,7 @@ def test_difference_quotients_have_their_orders_and_best_steps():
     assert difference(np.exp, np.ones(3, np.float32), 1e-3).dtype == np.float32
 
 
-# src/topics/math-foundations/calculus.py:1134
+# src/topics/math-foundations/calculus.py:1152
 def test_three_failures_and_their_fixes():
     exact = 0.4528
     assert slope_in_float32(1e-8) == 0
@@ -478,7 +478,7 @@ def test_three_failures_and_their_fixes():
         assert (x.grad[0] == 0) if safe else torch.isnan(x.grad[0])
 
 
-# src/topics/math-foundations/calculus.py:1154
+# src/topics/math-foundations/calculus.py:1172
 def test_classifier_loss_and_its_gradient_match_torch():
     rng = np.random.default_rng(13)
     for _ in range(20):
@@ -493,7 +493,7 @@ def test_classifier_loss_and_its_gradient_match_torch():
         assert check_close(ours, gradients(loss, W)[0])
 
 
-# src/topics/math-foundations/calculus.py:1235
+# src/topics/math-foundations/calculus.py:1253
 def test_ridge_gradient():
     rng = np.random.default_rng(14)
     for trial in range(20):
@@ -508,7 +508,7 @@ def test_ridge_gradient():
         assert check_close(ridge_gradient(X, W, Y, c, lam), gradients(loss, W)[0])
 
 
-# src/topics/math-foundations/calculus.py:1272
+# src/topics/math-foundations/calculus.py:1290
 def test_rms_norm_vjp():
     rng = np.random.default_rng(15)
     for trial in range(20):
@@ -520,7 +520,7 @@ def test_rms_norm_vjp():
         assert check_close(rms_norm_vjp(X, Y_bar, eps), expected.numpy())
 
 
-# src/topics/math-foundations/calculus.py:1304
+# src/topics/math-foundations/calculus.py:1322
 def test_extrapolated():
     rng = np.random.default_rng(16)
     for _ in range(20):
@@ -531,7 +531,7 @@ def test_extrapolated():
         assert np.abs(extrapolated(np.exp, x, 1e-3) / np.exp(x) - 1).max() < 1e-11
 
 
-# src/topics/math-foundations/calculus.py:1336
+# src/topics/math-foundations/calculus.py:1354
 def test_hessian_form():
     rng = np.random.default_rng(17)
     for trial in range(20):

@@ -1,4 +1,4 @@
-# Generated from src/topics/math-foundations/information-theory.py: edit that file, then run doit. digest:177d8b0eb26e7351
+# Generated from src/topics/math-foundations/information-theory.py: edit that file, then run doit. digest:d3e29e1baa08d326
 
 """Tests of math-foundations/information-theory: Information theory."""
 
@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 
-# src/topics/math-foundations/information-theory.py:127
+# src/topics/math-foundations/information-theory.py:129
 def entropy(p: np.ndarray) -> float:
     """Entropy in nats of a distribution p of any shape."""
     used = p[p > 0]
     return float(-(used * np.log(used)).sum())
 
 
-# src/topics/math-foundations/information-theory.py:133
+# src/topics/math-foundations/information-theory.py:135
 def huffman_lengths(p: np.ndarray) -> np.ndarray:
     """Word lengths l (K,) of Huffman's code for the distribution p (K,)."""
     lengths = np.zeros(len(p), dtype=int)
@@ -29,7 +29,7 @@ def huffman_lengths(p: np.ndarray) -> np.ndarray:
     return lengths
 
 
-# src/topics/math-foundations/information-theory.py:145
+# src/topics/math-foundations/information-theory.py:147
 def prefix_code(lengths: np.ndarray) -> list[str]:
     """Words with these lengths (K,), laid side by side, the widest claims first."""
     words, start, top = [""] * len(lengths), 0, int(lengths.max())
@@ -40,11 +40,11 @@ def prefix_code(lengths: np.ndarray) -> list[str]:
     return words
 
 
-# src/topics/math-foundations/information-theory.py:217
+# src/topics/math-foundations/information-theory.py:219
 Predictor = Callable[[list[int]], list[Fraction]]
 
 
-# src/topics/math-foundations/information-theory.py:220
+# src/topics/math-foundations/information-theory.py:222
 def arithmetic_encode(symbols: list[int], predict: Predictor) -> str:
     """Bits that name a point in the text's interval."""
     low, width = Fraction(0), Fraction(1)
@@ -55,7 +55,7 @@ def arithmetic_encode(symbols: list[int], predict: Predictor) -> str:
     return format(-int(-low * 2**n // 1), f"0{n}b")  # low, rounded up to n bits
 
 
-# src/topics/math-foundations/information-theory.py:230
+# src/topics/math-foundations/information-theory.py:232
 def arithmetic_decode(bits: str, T: int, predict: Predictor) -> list[int]:
     """The T symbols whose interval holds the point named by `bits`."""
     point, symbols = Fraction(int(bits, 2), 2 ** len(bits)), []
@@ -69,14 +69,14 @@ def arithmetic_decode(bits: str, T: int, predict: Predictor) -> list[int]:
     return symbols
 
 
-# src/topics/math-foundations/information-theory.py:243
+# src/topics/math-foundations/information-theory.py:245
 def after_last(history: list[int], K: int = 64) -> list[Fraction]:
     """Bigram model that learns as it reads: what followed the last symbol, plus one."""
     followed = [b for a, b in zip(history, history[1:]) if a == history[-1]]
     return [Fraction(followed.count(j) + 1, len(followed) + K) for j in range(K)]
 
 
-# src/topics/math-foundations/information-theory.py:274
+# src/topics/math-foundations/information-theory.py:276
 def ranked(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Dense ids (T,) of the keys (T,), and how often each key occurred earlier."""
     T = len(keys)
@@ -89,7 +89,7 @@ def ranked(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return ids, earlier
 
 
-# src/topics/math-foundations/information-theory.py:286
+# src/topics/math-foundations/information-theory.py:288
 def grams(x: np.ndarray, K: int, n_max: int) -> Iterator[tuple]:
     """For n = 1, …: ids (T,) of the n-grams that end at t, counts before t (two (T,)):
     of the n-gram, and of its first n - 1 symbols."""
@@ -100,7 +100,7 @@ def grams(x: np.ndarray, K: int, n_max: int) -> Iterator[tuple]:
         context, seen = np.append(ids.max() + 1, ids[:-1]), np.append(0, both[:-1])
 
 
-# src/topics/math-foundations/information-theory.py:296
+# src/topics/math-foundations/information-theory.py:298
 def adaptive_loss(x: np.ndarray, K: int, n_max: int, beta: float = 8.0) -> np.ndarray:
     """Mean loss in nats, while learning, of the models of 1, …, n_max symbols."""
     q, losses = np.full(len(x), 1 / K), []
@@ -110,7 +110,7 @@ def adaptive_loss(x: np.ndarray, K: int, n_max: int, beta: float = 8.0) -> np.nd
     return np.array(losses)
 
 
-# src/topics/math-foundations/information-theory.py:470
+# src/topics/math-foundations/information-theory.py:483
 def divergence(p: np.ndarray, q: np.ndarray) -> float:
     """KL(p || q) in nats: terms with p = 0 are 0, q = 0 where p > 0 gives infinity."""
     used = p > 0
@@ -118,45 +118,45 @@ def divergence(p: np.ndarray, q: np.ndarray) -> float:
         return float((p[used] * (np.log(p[used]) - np.log(q[used]))).sum())
 
 
-# src/topics/math-foundations/information-theory.py:478
+# src/topics/math-foundations/information-theory.py:491
 def mutual_information(P: np.ndarray) -> float:
     """I(x; y) in nats of a joint distribution P (m, k)."""
     return divergence(P, np.outer(P.sum(axis=1), P.sum(axis=0)))
 
 
-# src/topics/math-foundations/information-theory.py:483
+# src/topics/math-foundations/information-theory.py:496
 def conditional_entropy(P: np.ndarray) -> float:
     """H(y | x) in nats of a joint distribution P (m, k), x along the rows."""
     return entropy(P) - entropy(P.sum(axis=1))
 
 
-# src/topics/math-foundations/information-theory.py:552
+# src/topics/math-foundations/information-theory.py:567
 def gaussian_divergence(mu1, sigma1, mu2, sigma2):
     """KL(N(mu1, sigma1^2) || N(mu2, sigma2^2)) in nats, elementwise."""
     return (np.log(sigma2 / sigma1)
             + (sigma1**2 + (mu1 - mu2) ** 2) / (2 * sigma2**2) - 0.5)
 
 
-# src/topics/math-foundations/information-theory.py:558
+# src/topics/math-foundations/information-theory.py:573
 def normal(y, mu, sigma):
     """Density of the normal distribution at y, elementwise."""
     return np.exp(-0.5 * ((y - mu) / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi))
 
 
-# src/topics/math-foundations/information-theory.py:563
+# src/topics/math-foundations/information-theory.py:578
 def both_directions(y: np.ndarray, p: np.ndarray, mu, sigma) -> tuple[float, float]:
     """Forward and reverse KL of N(mu, sigma^2) and a density p > 0 on a grid y (n,)."""
     q, step = normal(y, mu, sigma) + 1e-300, y[1] - y[0]
     return divergence(p * step, q * step), divergence(q * step, p * step)
 
 
-# src/topics/math-foundations/information-theory.py:621
+# src/topics/math-foundations/information-theory.py:636
 def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
     """Jensen–Shannon divergence in nats of two distributions (K,)."""
     return (divergence(p, (p + q) / 2) + divergence(q, (p + q) / 2)) / 2
 
 
-# src/topics/math-foundations/information-theory.py:630
+# src/topics/math-foundations/information-theory.py:645
 def random_joint(rng, m, k, zeros=False):
     P = rng.dirichlet(np.ones(m * k)).reshape(m, k)
     if zeros:
@@ -165,28 +165,28 @@ def random_joint(rng, m, k, zeros=False):
     return P / P.sum()
 
 
-# src/topics/math-foundations/information-theory.py:760
+# src/topics/math-foundations/information-theory.py:777
 def softmax(scores: np.ndarray) -> np.ndarray:
     """Softmax along the last axis, shifted so that exp cannot overflow."""
     exps = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return exps / exps.sum(axis=-1, keepdims=True)
 
 
-# src/topics/math-foundations/information-theory.py:823
+# src/topics/math-foundations/information-theory.py:842
 def miller_madow(counts: np.ndarray) -> float:
     """Entropy in nats from counts (K,), with the first-order correction."""
     N = counts.sum()
     return entropy(counts / N) + ((counts > 0).sum() - 1) / (2 * N)
 
 
-# src/topics/math-foundations/information-theory.py:858
+# src/topics/math-foundations/information-theory.py:877
 def letter_ids(text: str) -> np.ndarray:
     """Ids (T,): 0 to 25 for letters, 26 for anything between them."""
     codes = np.frombuffer(re.sub("[^a-z]+", " ", text.lower()).encode(), dtype=np.uint8)
     return np.where(codes == 32, 26, codes.astype(int) - 97)
 
 
-# src/topics/math-foundations/information-theory.py:864
+# src/topics/math-foundations/information-theory.py:883
 def context_curves(x: np.ndarray, K: int, n_max: int, beta: float = 8.0) -> np.ndarray:
     """Plug-in h_n, corrected h_n and adaptive loss, in bits: shape (3, n_max)."""
     H, H_corrected, losses, q = [0.0], [0.0], [], np.full(len(x), 1 / K)
@@ -199,20 +199,20 @@ def context_curves(x: np.ndarray, K: int, n_max: int, beta: float = 8.0) -> np.n
     return np.array([np.diff(H), np.diff(H_corrected), losses]) / np.log(2)
 
 
-# src/topics/math-foundations/information-theory.py:1091
+# src/topics/math-foundations/information-theory.py:1110
 def bits_per_byte(perplexity: float, bytes_per_unit: float) -> float:
     """Bits per byte from a perplexity per unit (token, word, …)."""
     return float(np.log2(perplexity) / bytes_per_unit)
 
 
-# src/topics/math-foundations/information-theory.py:1137
+# src/topics/math-foundations/information-theory.py:1156
 def bad_news() -> np.ndarray:
     """A joint distribution (2, 2) with H(p(y | x = 1)) > H(y)."""
     # Usually y = 0 for certain; after the rare x = 1 it is a coin flip.
     return np.array([[0.8, 0.0], [0.1, 0.1]])
 
 
-# src/topics/math-foundations/information-theory.py:1170
+# src/topics/math-foundations/information-theory.py:1189
 def latent_penalty(mu: np.ndarray, log_var: np.ndarray) -> tuple:
     """KL (n,) to the standard normal; gradients (n, d) for mu and log_var (n, d)."""
     var = np.exp(log_var)
@@ -220,7 +220,7 @@ def latent_penalty(mu: np.ndarray, log_var: np.ndarray) -> tuple:
     return kl, mu, 0.5 * (var - 1)
 
 
-# src/topics/math-foundations/information-theory.py:1207
+# src/topics/math-foundations/information-theory.py:1226
 def on_a_leash(p_ref: np.ndarray, r: np.ndarray, beta: float) -> np.ndarray:
     """The distribution (K,) that maximises reward minus beta times the divergence."""
     # -KL = H(p) + p . log p_ref, so the scores are r + beta log p_ref.
@@ -228,13 +228,13 @@ def on_a_leash(p_ref: np.ndarray, r: np.ndarray, beta: float) -> np.ndarray:
         return softmax(r / beta + np.log(p_ref))
 
 
-# src/topics/math-foundations/information-theory.py:1241
+# src/topics/math-foundations/information-theory.py:1260
 def loss_to_bits_per_byte(loss: float, tokens: int, text: str) -> float:
     """Bits per byte from a mean loss in nats per token."""
     return loss * tokens / (np.log(2) * len(text.encode("utf-8")))
 
 
-# src/topics/math-foundations/information-theory.py:1265
+# src/topics/math-foundations/information-theory.py:1284
 def estimator_moments(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Mean and variance under q (K,) of k1, k2 and k3: shape (3, 2); p, q positive."""
     r = p / q
@@ -243,7 +243,7 @@ def estimator_moments(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     return np.stack([mean, (k - mean[:, None]) ** 2 @ q], axis=1)
 
 
-# src/topics/math-foundations/information-theory.py:328
+# src/topics/math-foundations/information-theory.py:330
 def test_hand_codes():
     p, q = np.array([1 / 2, 1 / 4, 1 / 4]), np.array([1 / 4, 1 / 4, 1 / 2])
     assert list(huffman_lengths(p)) == [1, 2, 2]
@@ -253,7 +253,7 @@ def test_hand_codes():
     assert abs(p @ huffman_lengths(q) - 1.75) < 1e-12
 
 
-# src/topics/math-foundations/information-theory.py:337
+# src/topics/math-foundations/information-theory.py:339
 def test_entropy_is_scipys():
     from scipy import stats
 
@@ -267,7 +267,7 @@ def test_entropy_is_scipys():
     assert abs(entropy(np.full((3, 4), 1 / 12)) - np.log(12)) < 1e-12
 
 
-# src/topics/math-foundations/information-theory.py:350
+# src/topics/math-foundations/information-theory.py:352
 def test_huffman_is_within_a_bit_and_optimal():
     from itertools import product
 
@@ -288,7 +288,7 @@ def test_huffman_is_within_a_bit_and_optimal():
     assert list(huffman_lengths(np.array([1.0]))) == [0]
 
 
-# src/topics/math-foundations/information-theory.py:370
+# src/topics/math-foundations/information-theory.py:372
 def test_prefix_code_can_be_decoded():
     rng = np.random.default_rng(3)
     for _ in range(20):
@@ -300,7 +300,7 @@ def test_prefix_code_can_be_decoded():
     assert prefix_code(np.array([3, 1])) == ["100", "0"]
 
 
-# src/topics/math-foundations/information-theory.py:381
+# src/topics/math-foundations/information-theory.py:383
 def test_arithmetic_coding_round_trip():
     rng = np.random.default_rng(4)
     for trial in range(20):
@@ -324,14 +324,14 @@ def test_arithmetic_coding_round_trip():
         assert arithmetic_decode(bits + "1" * 30, T, predict) == symbols
 
 
-# src/topics/math-foundations/information-theory.py:404
+# src/topics/math-foundations/information-theory.py:406
 def test_after_last():
     assert after_last([], 3) == [Fraction(1, 3)] * 3
     want = [Fraction(1, 5), Fraction(3, 5), Fraction(1, 5)]
     assert after_last([0, 1, 0, 1, 2, 0], 3) == want
 
 
-# src/topics/math-foundations/information-theory.py:410
+# src/topics/math-foundations/information-theory.py:412
 def test_grams_and_adaptive_loss():
     rng = np.random.default_rng(5)
     for _ in range(20):
@@ -350,7 +350,7 @@ def test_grams_and_adaptive_loss():
         assert np.allclose(adaptive_loss(x, K, n_max, beta=3.0), losses)
 
 
-# src/topics/math-foundations/information-theory.py:428
+# src/topics/math-foundations/information-theory.py:430
 def test_adaptive_model_is_a_distribution():
     # the probabilities of all texts of length 4 sum to one
     from itertools import product
@@ -361,14 +361,14 @@ def test_adaptive_model_is_a_distribution():
         assert abs(np.exp(-np.array(losses)).sum() - 1) < 1e-12
 
 
-# src/topics/math-foundations/information-theory.py:638
+# src/topics/math-foundations/information-theory.py:653
 def test_hand_mutual_information():
     P = np.array([[1, 2, 1], [3, 0, 1]]) / 8
     assert abs(mutual_information(P) / np.log(2) - (3 / 8 * np.log2(3) - 1 / 4)) < 1e-12
     assert abs(conditional_entropy(P) - (entropy(P) - np.log(2))) < 1e-12
 
 
-# src/topics/math-foundations/information-theory.py:644
+# src/topics/math-foundations/information-theory.py:659
 def test_divergence_is_scipys_and_torchs():
     import torch
     from scipy import stats
@@ -386,7 +386,7 @@ def test_divergence_is_scipys_and_torchs():
     assert divergence(np.array([0.5, 0.5]), np.array([1.0, 0.0])) == np.inf
 
 
-# src/topics/math-foundations/information-theory.py:661
+# src/topics/math-foundations/information-theory.py:676
 def test_mutual_information_is_sklearns():
     from scipy import stats
     from sklearn.metrics import mutual_info_score
@@ -407,7 +407,7 @@ def test_mutual_information_is_sklearns():
         assert abs(conditional_entropy(P) - want) < 1e-12
 
 
-# src/topics/math-foundations/information-theory.py:681
+# src/topics/math-foundations/information-theory.py:696
 def test_data_processing_inequality():
     rng = np.random.default_rng(8)
     for trial in range(30):
@@ -420,7 +420,7 @@ def test_data_processing_inequality():
         assert abs(mutual_information(P @ relabel) - mutual_information(P)) < 1e-12
 
 
-# src/topics/math-foundations/information-theory.py:693
+# src/topics/math-foundations/information-theory.py:708
 def test_gaussian_divergence_is_torchs():
     import torch
     from torch.distributions import Normal, kl_divergence
@@ -437,7 +437,7 @@ def test_gaussian_divergence_is_torchs():
     assert gaussian_divergence(1.0, 2.0, 1.0, 2.0) == 0
 
 
-# src/topics/math-foundations/information-theory.py:709
+# src/topics/math-foundations/information-theory.py:724
 def test_normal_and_both_directions():
     from scipy import stats
 
@@ -451,7 +451,7 @@ def test_normal_and_both_directions():
         assert abs(reverse - gaussian_divergence(mu, sigma, 0.5, 1.5)) < 1e-6
 
 
-# src/topics/math-foundations/information-theory.py:722
+# src/topics/math-foundations/information-theory.py:737
 def test_jensen_shannon_is_scipys():
     from scipy.spatial.distance import jensenshannon
 
@@ -464,7 +464,7 @@ def test_jensen_shannon_is_scipys():
     assert abs(jensen_shannon(*np.eye(2)) - np.log(2)) < 1e-12
 
 
-# src/topics/math-foundations/information-theory.py:936
+# src/topics/math-foundations/information-theory.py:955
 def test_softmax_maximises_score_plus_entropy():
     import torch
 
@@ -482,7 +482,7 @@ def test_softmax_maximises_score_plus_entropy():
             assert abs(gap - tau * divergence(p, q)) < 1e-12
 
 
-# src/topics/math-foundations/information-theory.py:953
+# src/topics/math-foundations/information-theory.py:972
 def test_divergence_is_a_square_close_up():
     rng = np.random.default_rng(13)
     for _ in range(20):
@@ -496,7 +496,7 @@ def test_divergence_is_a_square_close_up():
         assert abs(divergence(f, p) - square) < 0.01 * square
 
 
-# src/topics/math-foundations/information-theory.py:966
+# src/topics/math-foundations/information-theory.py:985
 def test_miller_madow():
     rng = np.random.default_rng(14)
     for K in (2, 5, 9):
@@ -511,13 +511,13 @@ def test_miller_madow():
     assert abs(miller_madow(np.array([2, 2, 0])) - np.log(2) - 1 / 8) < 1e-12
 
 
-# src/topics/math-foundations/information-theory.py:980
+# src/topics/math-foundations/information-theory.py:999
 def test_letter_ids():
     got = letter_ids("It's  a\nZoo!")
     assert got.tolist() == [8, 19, 26, 18, 26, 0, 26, 25, 14, 14, 26]
 
 
-# src/topics/math-foundations/information-theory.py:985
+# src/topics/math-foundations/information-theory.py:1004
 def test_context_curves():
     from scipy import stats
 
@@ -538,14 +538,14 @@ def test_context_curves():
         assert np.allclose(curves[2], want, atol=1e-12)
 
 
-# src/topics/math-foundations/information-theory.py:1121
+# src/topics/math-foundations/information-theory.py:1140
 def test_bits_per_byte():
     assert abs(bits_per_byte(2.0**6, 3.0) - 2) < 1e-12
     assert abs(bits_per_byte(np.e, 1.0) - 1 / np.log(2)) < 1e-12
     assert bits_per_byte(1.0, 4.0) == 0
 
 
-# src/topics/math-foundations/information-theory.py:1146
+# src/topics/math-foundations/information-theory.py:1165
 def test_bad_news():
     P = bad_news()
     assert P.shape == (2, 2) and abs(P.sum() - 1) < 1e-12 and P.min() >= 0
@@ -554,7 +554,7 @@ def test_bad_news():
     assert conditional_entropy(P) <= entropy(P.sum(axis=0)) + 1e-12
 
 
-# src/topics/math-foundations/information-theory.py:1180
+# src/topics/math-foundations/information-theory.py:1199
 def test_latent_penalty():
     import torch
     from torch.distributions import Normal, kl_divergence
@@ -574,7 +574,7 @@ def test_latent_penalty():
         assert np.allclose(dlog_var, leaves[1].grad.numpy(), atol=1e-12)
 
 
-# src/topics/math-foundations/information-theory.py:1217
+# src/topics/math-foundations/information-theory.py:1236
 def test_on_a_leash():
     rng = np.random.default_rng(17)
     for _ in range(20):
@@ -591,14 +591,14 @@ def test_on_a_leash():
     assert np.allclose(huge, [0, 1])
 
 
-# src/topics/math-foundations/information-theory.py:1249
+# src/topics/math-foundations/information-theory.py:1268
 def test_loss_to_bits_per_byte():
     assert abs(loss_to_bits_per_byte(np.log(2), 8, "12345678") - 1) < 1e-12
     assert abs(loss_to_bits_per_byte(3.0, 4, "naïve café") - 1 / np.log(2)) < 1e-12
     assert abs(loss_to_bits_per_byte(2 * np.log(256), 1, "λ") - 8) < 1e-12
 
 
-# src/topics/math-foundations/information-theory.py:1276
+# src/topics/math-foundations/information-theory.py:1295
 def test_estimator_moments():
     rng = np.random.default_rng(18)
     for _ in range(20):

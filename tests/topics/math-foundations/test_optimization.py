@@ -1,4 +1,4 @@
-# Generated from src/topics/math-foundations/optimization.py: edit that file, then run doit. digest:7bb450db610e6732
+# Generated from src/topics/math-foundations/optimization.py: edit that file, then run doit. digest:93b03db98fd4c90a
 
 """Tests of math-foundations/optimization: Optimization."""
 
@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 from sklearn.datasets import load_digits
 
 
-# src/topics/math-foundations/optimization.py:45
+# src/topics/math-foundations/optimization.py:46
 def digits(scaling: str = "raw", least_lit: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
     """Features X (n, d), the last one constant, and targets y (n,): 1 odd, -1 even."""
     images, labels = load_digits(return_X_y=True)
@@ -19,19 +19,19 @@ def digits(scaling: str = "raw", least_lit: float = 0.2) -> tuple[np.ndarray, np
     return np.column_stack([pixels, np.ones(len(pixels))]), 2.0 * (labels % 2) - 1
 
 
-# src/topics/math-foundations/optimization.py:56
+# src/topics/math-foundations/optimization.py:57
 def squared_loss(theta: np.ndarray, X: np.ndarray, y: np.ndarray) -> float:
     """Half the mean squared error of X @ theta; X (n, d), theta (d,), y (n,)."""
     return 0.5 * ((X @ theta - y) ** 2).mean()
 
 
-# src/topics/math-foundations/optimization.py:61
+# src/topics/math-foundations/optimization.py:62
 def squared_gradient(theta: np.ndarray, X: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Gradient (d,) of `squared_loss`."""
     return (X @ theta - y) @ X / len(y)
 
 
-# src/topics/math-foundations/optimization.py:98
+# src/topics/math-foundations/optimization.py:99
 def gradient_descent(gradient, theta: np.ndarray, lr: float, steps: int) -> np.ndarray:
     """All parameters on the way, (steps + 1, d); `gradient` takes and returns (d,)."""
     path = [theta]
@@ -40,21 +40,21 @@ def gradient_descent(gradient, theta: np.ndarray, lr: float, steps: int) -> np.n
     return np.array(path)
 
 
-# src/topics/math-foundations/optimization.py:169
+# src/topics/math-foundations/optimization.py:172
 def error_after(H: np.ndarray, e: np.ndarray, lr: float, t: int) -> np.ndarray:
     """e (d,) after t steps of gradient descent on e H e / 2, from the modes of H."""
     lam, V = np.linalg.eigh(H)  # eigenvectors as columns
     return ((e @ V) * (1 - lr * lam) ** t) @ V.T
 
 
-# src/topics/math-foundations/optimization.py:214
+# src/topics/math-foundations/optimization.py:217
 def condition(X: np.ndarray) -> tuple[float, float, float]:
     """Smallest and largest eigenvalue of X^T X / n for X (n, d), and their quotient."""
     lam = np.linalg.eigvalsh(X.T @ X / len(X))
     return lam[0], lam[-1], lam[-1] / lam[0]
 
 
-# src/topics/math-foundations/optimization.py:243
+# src/topics/math-foundations/optimization.py:246
 def random_bowl(rng, d, low=0.1, high=5.0):
     """A symmetric H (d, d) with eigenvalues from `low` to `high`."""
     Q, _ = np.linalg.qr(rng.normal(size=(d, d)))
@@ -62,13 +62,13 @@ def random_bowl(rng, d, low=0.1, high=5.0):
     return (Q * lam) @ Q.T
 
 
-# src/topics/math-foundations/optimization.py:386
+# src/topics/math-foundations/optimization.py:401
 def sigmoid(z: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-z)), in a form that cannot overflow."""
     return np.exp(-np.logaddexp(0, -z))
 
 
-# src/topics/math-foundations/optimization.py:391
+# src/topics/math-foundations/optimization.py:406
 def logistic(theta: np.ndarray, X: np.ndarray, y: np.ndarray, rho: float) -> tuple:
     """Loss, gradient (d,) and Hessian (d, d) of ridge logistic regression, y = +-1."""
     z = y * (X @ theta)  # (n,)
@@ -79,7 +79,7 @@ def logistic(theta: np.ndarray, X: np.ndarray, y: np.ndarray, rho: float) -> tup
     return loss, gradient, H
 
 
-# src/topics/math-foundations/optimization.py:443
+# src/topics/math-foundations/optimization.py:458
 def backtrack(loss, theta: np.ndarray, g: np.ndarray, lr: float = 1.0,
               c: float = 1e-4) -> float:
     """The first of lr, lr/2, lr/4, ... that satisfies Armijo's condition; g is (d,)."""
@@ -88,7 +88,7 @@ def backtrack(loss, theta: np.ndarray, g: np.ndarray, lr: float = 1.0,
     return lr
 
 
-# src/topics/math-foundations/optimization.py:542
+# src/topics/math-foundations/optimization.py:557
 def momentum_descent(gradient, theta: np.ndarray, lr: float, beta: float, steps: int,
                      nesterov: bool = False) -> np.ndarray:
     """All parameters on the way, (steps + 1, d), as torch.optim.SGD computes them."""
@@ -100,7 +100,7 @@ def momentum_descent(gradient, theta: np.ndarray, lr: float, beta: float, steps:
     return np.array(path)
 
 
-# src/topics/math-foundations/optimization.py:584
+# src/topics/math-foundations/optimization.py:600
 def mode_factor(lr_lam: np.ndarray, beta: float = 0.0, nesterov: bool = False):
     """Size of the larger root for each eta * lambda: the mode's factor per step."""
     damp = 1 - lr_lam
@@ -109,7 +109,7 @@ def mode_factor(lr_lam: np.ndarray, beta: float = 0.0, nesterov: bool = False):
     return np.maximum(np.abs(b + root), np.abs(b - root)) / 2
 
 
-# src/topics/math-foundations/optimization.py:731
+# src/topics/math-foundations/optimization.py:749
 def sgd_excess(X: np.ndarray, y: np.ndarray, rate, B: int, steps: int, start: np.ndarray,
                seed: int = 0, runs: int = 5, every: int = 10, beta: float = 0.0):
     """Excess squared loss (steps // every, runs) of SGD; `rate` gives the rate at t."""
@@ -129,7 +129,7 @@ def sgd_excess(X: np.ndarray, y: np.ndarray, rate, B: int, steps: int, start: np
     return np.array(out)
 
 
-# src/topics/math-foundations/optimization.py:856
+# src/topics/math-foundations/optimization.py:874
 def newton(derivatives, theta: np.ndarray, steps: int) -> np.ndarray:
     """Newton's path (steps + 1, d); `derivatives` gives gradient (d,), Hessian (d, d)."""
     path = [theta]
@@ -139,7 +139,7 @@ def newton(derivatives, theta: np.ndarray, steps: int) -> np.ndarray:
     return np.array(path)
 
 
-# src/topics/math-foundations/optimization.py:905
+# src/topics/math-foundations/optimization.py:923
 def saddle_derivatives(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Gradient (2,) and Hessian (2, 2) of (uv - 1)^2 / 2 at w = (u, v)."""
     u, v = w
@@ -147,7 +147,7 @@ def saddle_derivatives(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return r * np.array([v, u]), np.array([[v * v, r + u * v], [r + u * v, u * u]])
 
 
-# src/topics/math-foundations/optimization.py:912
+# src/topics/math-foundations/optimization.py:930
 def escape_steps(eps: float, lr: float) -> int:
     """Steps until uv > 1/2 from (0.5, -0.5) plus eps along (1, 1) / sqrt(2)."""
     w, steps = np.array([0.5, -0.5]) + eps / np.sqrt(2), 0
@@ -156,14 +156,14 @@ def escape_steps(eps: float, lr: float) -> int:
     return steps
 
 
-# src/topics/math-foundations/optimization.py:1140
+# src/topics/math-foundations/optimization.py:1158
 def rates_by_hand() -> tuple[float, float, float, tuple[float, float]]:
     """Limit, best rate, its factor, and the point after two steps from (1, 1)."""
     # H has 4 and 1 on its diagonal; 2/4, 2/5, 3/5; factors -0.6 and 0.6, squared.
     return 0.5, 0.4, 0.6, (0.36, 0.36)
 
 
-# src/topics/math-foundations/optimization.py:1177
+# src/topics/math-foundations/optimization.py:1195
 def largest_curvature(gradient, theta: np.ndarray, rng: np.random.Generator,
                       steps: int = 300, h: float = 1e-4) -> float:
     """Eigenvalue of largest size of the Hessian at theta (d,), from gradients."""
@@ -175,7 +175,7 @@ def largest_curvature(gradient, theta: np.ndarray, rng: np.random.Generator,
     return float(value)
 
 
-# src/topics/math-foundations/optimization.py:1210
+# src/topics/math-foundations/optimization.py:1228
 def nonnegative_fit(X: np.ndarray, y: np.ndarray, steps: int) -> np.ndarray:
     """The theta >= 0 (d,) with the smallest squared loss; X (n, d), y (n,)."""
     theta, lr = np.zeros(X.shape[1]), 1 / condition(X)[1]
@@ -184,7 +184,7 @@ def nonnegative_fit(X: np.ndarray, y: np.ndarray, steps: int) -> np.ndarray:
     return theta
 
 
-# src/topics/math-foundations/optimization.py:1239
+# src/topics/math-foundations/optimization.py:1257
 def nesterov_points(gradient, theta: np.ndarray, lr: float, beta: float,
                     steps: int) -> np.ndarray:
     """The look-ahead points y_0, ..., y_steps, (steps + 1, d)."""
@@ -196,13 +196,13 @@ def nesterov_points(gradient, theta: np.ndarray, lr: float, beta: float,
     return np.array(ys)
 
 
-# src/topics/math-foundations/optimization.py:1276
+# src/topics/math-foundations/optimization.py:1294
 def fractions(lam: np.ndarray, lr: float, t: int) -> tuple[np.ndarray, np.ndarray]:
     """Fractions of the way to the minimum: t steps, and ridge with rho = 1 / (lr t)."""
     return 1 - (1 - lr * lam) ** t, lam / (lam + 1 / (lr * t))
 
 
-# src/topics/math-foundations/optimization.py:250
+# src/topics/math-foundations/optimization.py:253
 def test_squared_loss_against_torch():
     import torch
 
@@ -218,7 +218,7 @@ def test_squared_loss_against_torch():
         assert np.allclose(squared_gradient(theta, X, y), t.grad.numpy(), atol=1e-12)
 
 
-# src/topics/math-foundations/optimization.py:265
+# src/topics/math-foundations/optimization.py:268
 def test_gradient_descent_is_torch_sgd_and_the_modes():
     import torch
 
@@ -237,7 +237,7 @@ def test_gradient_descent_is_torch_sgd_and_the_modes():
     assert gradient_descent(lambda x: x, np.ones(3), 0.1, 0).shape == (1, 3)
 
 
-# src/topics/math-foundations/optimization.py:283
+# src/topics/math-foundations/optimization.py:286
 def test_rate_limit():
     rng = np.random.default_rng(3)
     for d in (1, 2, 4, 7):
@@ -248,7 +248,7 @@ def test_rate_limit():
             assert (end < 1e-3) == shrinks and (end > 1e3) != shrinks
 
 
-# src/topics/math-foundations/optimization.py:293
+# src/topics/math-foundations/optimization.py:296
 def test_digits_and_condition():
     for scaling, (center, spread) in {"raw": (False, False), "centred": (True, False),
                                       "standardised": (True, True)}.items():
@@ -263,7 +263,7 @@ def test_digits_and_condition():
     assert digits("raw", 0.0)[0].shape[1] > 47
 
 
-# src/topics/math-foundations/optimization.py:468
+# src/topics/math-foundations/optimization.py:483
 def test_logistic_against_torch_and_sklearn():
     import torch
     from sklearn.linear_model import LogisticRegression
@@ -293,7 +293,7 @@ def test_logistic_against_torch_and_sklearn():
     assert sigmoid(np.array([-1e4, 0.0, 1e4])).tolist() == [0.0, 0.5, 1.0]
 
 
-# src/topics/math-foundations/optimization.py:497
+# src/topics/math-foundations/optimization.py:512
 def test_descent_lemma_and_convexity():
     rng = np.random.default_rng(5)
     for _ in range(20):
@@ -308,7 +308,7 @@ def test_descent_lemma_and_convexity():
         assert middle <= (1 - s) * la + s * lb + 1e-12
 
 
-# src/topics/math-foundations/optimization.py:511
+# src/topics/math-foundations/optimization.py:526
 def test_backtrack():
     rng = np.random.default_rng(6)
     for d in (1, 3, 6) * 7:
@@ -322,7 +322,7 @@ def test_backtrack():
     assert backtrack(loss, theta, 0 * g, 8.0) == 8.0  # at a flat point nothing to do
 
 
-# src/topics/math-foundations/optimization.py:637
+# src/topics/math-foundations/optimization.py:653
 def test_momentum_is_torch_sgd():
     import torch
 
@@ -342,7 +342,7 @@ def test_momentum_is_torch_sgd():
         assert np.allclose(plain, gradient_descent(lambda x: x @ H, e, lr, 5))
 
 
-# src/topics/math-foundations/optimization.py:656
+# src/topics/math-foundations/optimization.py:672
 def test_mode_factor():
     rng = np.random.default_rng(8)
     for trial in range(30):
@@ -357,7 +357,7 @@ def test_mode_factor():
     assert np.allclose(mode_factor(np.array([0.0, 0.5, 3.0])), [1, 0.5, 2])
 
 
-# src/topics/math-foundations/optimization.py:806
+# src/topics/math-foundations/optimization.py:824
 def test_sgd_excess():
     rng = np.random.default_rng(9)
     for trial in range(20):  # a batch of copies of one example is plain descent
@@ -374,7 +374,7 @@ def test_sgd_excess():
         assert np.allclose(got, np.array(want)[1::2, None], atol=1e-12)
 
 
-# src/topics/math-foundations/optimization.py:822
+# src/topics/math-foundations/optimization.py:840
 def test_noise_floor_formula():
     rng = np.random.default_rng(10)
     y, X = rng.normal(size=200), np.ones((200, 1))  # one mode with curvature 1
@@ -384,7 +384,7 @@ def test_noise_floor_formula():
         assert abs(runs[20:].mean() / want - 1) < 0.05
 
 
-# src/topics/math-foundations/optimization.py:996
+# src/topics/math-foundations/optimization.py:1014
 def test_newton():
     rng = np.random.default_rng(11)
     for d in (1, 2, 4, 7) * 5:
@@ -399,7 +399,7 @@ def test_newton():
         assert np.allclose(got, want, atol=1e-6)
 
 
-# src/topics/math-foundations/optimization.py:1010
+# src/topics/math-foundations/optimization.py:1028
 def test_saddle():
     import torch
 
@@ -417,7 +417,7 @@ def test_saddle():
     assert np.allclose(w[-1], 0, atol=1e-9)  # exactly on the ridge: to the saddle
 
 
-# src/topics/math-foundations/optimization.py:1027
+# src/topics/math-foundations/optimization.py:1045
 def test_shortest_solution():
     rng = np.random.default_rng(13)
     for _ in range(20):
@@ -429,7 +429,7 @@ def test_shortest_solution():
         assert np.allclose(theta, np.linalg.lstsq(X, y)[0], atol=1e-6)
 
 
-# src/topics/math-foundations/optimization.py:1149
+# src/topics/math-foundations/optimization.py:1167
 def test_rates_by_hand():
     H = np.diag([4.0, 1.0])
     limit, best, factor, point = rates_by_hand()
@@ -441,7 +441,7 @@ def test_rates_by_hand():
     assert np.allclose(path[-1], point)
 
 
-# src/topics/math-foundations/optimization.py:1191
+# src/topics/math-foundations/optimization.py:1209
 def test_largest_curvature():
     rng = np.random.default_rng(14)
     for d in (1, 2, 5) * 7:
@@ -454,7 +454,7 @@ def test_largest_curvature():
     assert np.isclose(got, np.linalg.eigvalsh(saddle_derivatives(w)[1])[-1], rtol=1e-4)
 
 
-# src/topics/math-foundations/optimization.py:1221
+# src/topics/math-foundations/optimization.py:1239
 def test_nonnegative_fit():
     from scipy.optimize import nnls
 
@@ -465,7 +465,7 @@ def test_nonnegative_fit():
         assert np.allclose(nonnegative_fit(X, y, 800), nnls(X, y)[0], atol=1e-6)
 
 
-# src/topics/math-foundations/optimization.py:1253
+# src/topics/math-foundations/optimization.py:1271
 def test_nesterov_points():
     rng = np.random.default_rng(16)
     for d in (1, 2, 4, 7) * 5:
@@ -476,7 +476,7 @@ def test_nesterov_points():
         assert np.allclose(nesterov_points(gradient, start, lr, beta, 9), want, atol=1e-10)
 
 
-# src/topics/math-foundations/optimization.py:1284
+# src/topics/math-foundations/optimization.py:1302
 def test_fractions():
     rng = np.random.default_rng(17)
     for d in (1, 2, 3, 5) * 5:

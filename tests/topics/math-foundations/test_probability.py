@@ -1,42 +1,42 @@
-# Generated from src/topics/math-foundations/probability.py: edit that file, then run doit. digest:87328e6e549354f6
+# Generated from src/topics/math-foundations/probability.py: edit that file, then run doit. digest:74f8c60548072099
 
 """Tests of math-foundations/probability: Probability."""
 
 import numpy as np
 
 
-# src/topics/math-foundations/probability.py:107
+# src/topics/math-foundations/probability.py:109
 def conditional(P: np.ndarray) -> np.ndarray:
     """Rows p(y | x), shape (m, k), of a joint distribution or of counts (m, k)."""
     return P / P.sum(axis=1, keepdims=True)
 
 
-# src/topics/math-foundations/probability.py:112
+# src/topics/math-foundations/probability.py:114
 def posterior(prior: np.ndarray, likelihood: np.ndarray) -> np.ndarray:
     """Columns p(x | y), shape (m, k), from p(x) (m,) and rows p(y | x) (m, k)."""
     joint = prior[:, None] * likelihood
     return joint / joint.sum(axis=0, keepdims=True)
 
 
-# src/topics/math-foundations/probability.py:118
+# src/topics/math-foundations/probability.py:120
 def mean_and_variance(p: np.ndarray, f: np.ndarray) -> tuple[float, float]:
     """Expectation and variance of the values f (k,) under the distribution p (k,)."""
     mean = p @ f
     return float(mean), float(p @ (f - mean) ** 2)
 
 
-# src/topics/math-foundations/probability.py:199
+# src/topics/math-foundations/probability.py:202
 LETTERS = "abcdefghijklmnopqrstuvwxyz "
 
 
-# src/topics/math-foundations/probability.py:202
+# src/topics/math-foundations/probability.py:205
 def encode(text: str) -> np.ndarray:
     """Ids 0 to 26 of the letters and of spaces, everything else counting as a space."""
     words = "".join(c if c in LETTERS else " " for c in text).split()
     return np.array([LETTERS.index(c) for c in " ".join(words)], dtype=int)
 
 
-# src/topics/math-foundations/probability.py:208
+# src/topics/math-foundations/probability.py:211
 def pair_counts(ids: np.ndarray, K: int) -> np.ndarray:
     """Entry (i, j): how often symbol j follows symbol i in ids (T,)."""
     counts = np.zeros((K, K))
@@ -44,14 +44,14 @@ def pair_counts(ids: np.ndarray, K: int) -> np.ndarray:
     return counts
 
 
-# src/topics/math-foundations/probability.py:272
+# src/topics/math-foundations/probability.py:276
 def softmax(scores: np.ndarray) -> np.ndarray:
     """Softmax along the last axis, shifted so that exp cannot overflow."""
     exps = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return exps / exps.sum(axis=-1, keepdims=True)
 
 
-# src/topics/math-foundations/probability.py:280
+# src/topics/math-foundations/probability.py:284
 def log_sum_exp(s: np.ndarray) -> np.ndarray:
     """log(sum(exp(s))) over the last axis, which is kept with length 1."""
     top = s.max(axis=-1, keepdims=True, initial=-np.inf)
@@ -60,19 +60,19 @@ def log_sum_exp(s: np.ndarray) -> np.ndarray:
         return shift + np.log(np.exp(s - shift).sum(axis=-1, keepdims=True))
 
 
-# src/topics/math-foundations/probability.py:288
+# src/topics/math-foundations/probability.py:292
 def log_softmax(s: np.ndarray) -> np.ndarray:
     """log(softmax(s)) without ever forming a probability."""
     return s - log_sum_exp(s)
 
 
-# src/topics/math-foundations/probability.py:338
+# src/topics/math-foundations/probability.py:347
 def cross_entropy(logits: np.ndarray, y: np.ndarray) -> float:
     """Mean over the rows of -log softmax(logits)[y]; logits (n, K), y (n,)."""
     return float(-log_softmax(logits)[np.arange(len(y)), y].mean())
 
 
-# src/topics/math-foundations/probability.py:343
+# src/topics/math-foundations/probability.py:352
 def cross_entropy_backward(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Gradient of `cross_entropy` with respect to the logits (n, K)."""
     p = softmax(logits)
@@ -80,37 +80,37 @@ def cross_entropy_backward(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
     return p / len(y)
 
 
-# src/topics/math-foundations/probability.py:484
+# src/topics/math-foundations/probability.py:493
 def sigmoid(z: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-z)), safe at both ends."""
     return np.exp(-np.logaddexp(0, -z))
 
 
-# src/topics/math-foundations/probability.py:489
+# src/topics/math-foundations/probability.py:498
 def bernoulli_nll(z: np.ndarray, y: np.ndarray) -> np.ndarray:
     """-log p(y) for y in {0, 1} and p(1) = sigmoid(z), from the logit z."""
     return np.logaddexp(0, z) - y * z
 
 
-# src/topics/math-foundations/probability.py:494
+# src/topics/math-foundations/probability.py:503
 def gaussian_nll(y: np.ndarray, mu: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     """-log of the normal density with mean mu and standard deviation sigma."""
     return 0.5 * ((y - mu) / sigma) ** 2 + np.log(sigma) + 0.5 * np.log(2 * np.pi)
 
 
-# src/topics/math-foundations/probability.py:518
+# src/topics/math-foundations/probability.py:527
 def softmax_jacobian(p: np.ndarray) -> np.ndarray:
     """diag(p) - p^T p, shape (K, K), at p = softmax(s)."""
     return np.diag(p) - np.outer(p, p)
 
 
-# src/topics/math-foundations/probability.py:523
+# src/topics/math-foundations/probability.py:532
 def softmax_backward(dp: np.ndarray, p: np.ndarray) -> np.ndarray:
     """ds from dp and p = softmax(s), all of shape (..., K)."""
     return p * (dp - (dp * p).sum(axis=-1, keepdims=True))
 
 
-# src/topics/math-foundations/probability.py:555
+# src/topics/math-foundations/probability.py:564
 def divergence(p: np.ndarray, q: np.ndarray) -> float:
     """KL(p || q) in nats: terms with p = 0 are 0, q = 0 where p > 0 gives infinity."""
     used = p > 0
@@ -118,21 +118,21 @@ def divergence(p: np.ndarray, q: np.ndarray) -> float:
         return float((p[used] * (np.log(p[used]) - np.log(q[used]))).sum())
 
 
-# src/topics/math-foundations/probability.py:594
+# src/topics/math-foundations/probability.py:605
 def sample_inverse_cdf(p: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """n draws (n,) from the distribution p (K,), with one uniform number each."""
     cdf = np.cumsum(p)  # its last entry is 1 up to rounding
     return np.searchsorted(cdf[:-1], rng.random(n) * cdf[-1], side="right")
 
 
-# src/topics/math-foundations/probability.py:600
+# src/topics/math-foundations/probability.py:611
 def sample_gumbel(s: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """n draws (n,) from softmax(s), for logits s (K,)."""
     waits = rng.exponential(size=(n, len(s)))  # -log(u)
     return (s - np.log(waits)).argmax(axis=-1)
 
 
-# src/topics/math-foundations/probability.py:723
+# src/topics/math-foundations/probability.py:734
 def fit(X: np.ndarray, y: np.ndarray, decay: float, steps: int) -> tuple:
     """W (d, 10), b (10,) of softmax regression by gradient descent, decay on W."""
     W, b = np.zeros((X.shape[1], 10)), np.zeros(10)
@@ -142,7 +142,7 @@ def fit(X: np.ndarray, y: np.ndarray, decay: float, steps: int) -> tuple:
     return W, b
 
 
-# src/topics/math-foundations/probability.py:732
+# src/topics/math-foundations/probability.py:743
 def bin_sums(p: np.ndarray, y: np.ndarray, bins: int = 10) -> np.ndarray:
     """Count, sum of confidences and number right in each bin, shape (3, bins)."""
     confidence, hit = p.max(axis=1), p.argmax(axis=1) == y
@@ -151,14 +151,14 @@ def bin_sums(p: np.ndarray, y: np.ndarray, bins: int = 10) -> np.ndarray:
                      for weights in (np.ones(len(y)), confidence, hit)])
 
 
-# src/topics/math-foundations/probability.py:740
+# src/topics/math-foundations/probability.py:751
 def calibration_error(p: np.ndarray, y: np.ndarray, bins: int = 10) -> float:
     """Expected calibration error of the probabilities p (n, K) for targets y (n,)."""
     _, confidence, hits = bin_sums(p, y, bins)
     return float(np.abs(hits - confidence).sum() / len(y))
 
 
-# src/topics/math-foundations/probability.py:881
+# src/topics/math-foundations/probability.py:892
 class FixedUniform:
     """Stands in for a generator and returns the numbers it was given."""
 
@@ -170,7 +170,7 @@ class FixedUniform:
         return self.values
 
 
-# src/topics/math-foundations/probability.py:1066
+# src/topics/math-foundations/probability.py:1077
 def two_filters(prior: float, accuracy: float) -> float:
     """p(harmful | both filters block)."""
     harmful = prior * accuracy**2
@@ -178,14 +178,14 @@ def two_filters(prior: float, accuracy: float) -> float:
     return harmful / (harmful + harmless)
 
 
-# src/topics/math-foundations/probability.py:1102
+# src/topics/math-foundations/probability.py:1113
 def log_mixture(x: np.ndarray, w: np.ndarray, mu: np.ndarray, sigma: np.ndarray):
     """Log-density (n,) at x (n,) of a mixture with weights, means, deviations (k,)."""
     terms = np.log(w) - gaussian_nll(x[:, None], mu, sigma)  # (n, k)
     return log_sum_exp(terms)[:, 0]
 
 
-# src/topics/math-foundations/probability.py:1132
+# src/topics/math-foundations/probability.py:1143
 def one_pass(values: np.ndarray) -> tuple[float, float]:
     """Mean and variance (over N - 1) of at least two values, reading each once."""
     mean, M = 0.0, 0.0
@@ -196,20 +196,20 @@ def one_pass(values: np.ndarray) -> tuple[float, float]:
     return float(mean), float(M / (len(values) - 1))
 
 
-# src/topics/math-foundations/probability.py:1162
+# src/topics/math-foundations/probability.py:1173
 def sample_top_k(s: np.ndarray, k: int, tau: float, rng: np.random.Generator) -> int:
     """One index from softmax(s / tau), restricted to the k largest logits (K,)."""
     best = np.argsort(s)[-k:]
     return int(best[sample_gumbel(s[best] / tau, 1, rng)[0]])
 
 
-# src/topics/math-foundations/probability.py:1192
+# src/topics/math-foundations/probability.py:1203
 def effective_size(log_w: np.ndarray) -> float:
     """Effective sample size of the weights exp(log_w), shape (n,), of any size."""
     return float(np.exp(2 * log_sum_exp(log_w) - log_sum_exp(2 * log_w))[0])
 
 
-# src/topics/math-foundations/probability.py:367
+# src/topics/math-foundations/probability.py:376
 def test_rules_by_brute_force():
     rng = np.random.default_rng(1)
     for _ in range(25):
@@ -225,7 +225,7 @@ def test_rules_by_brute_force():
     assert posterior(np.array([1.0]), np.array([[0.3, 0.7]])).tolist() == [[1.0, 1.0]]
 
 
-# src/topics/math-foundations/probability.py:382
+# src/topics/math-foundations/probability.py:391
 def test_moments_are_scipys():
     from scipy import stats
 
@@ -239,7 +239,7 @@ def test_moments_are_scipys():
     assert mean_and_variance(np.array([1.0]), np.array([5.0])) == (5.0, 0.0)
 
 
-# src/topics/math-foundations/probability.py:395
+# src/topics/math-foundations/probability.py:404
 def test_pair_counts_and_encode():
     assert encode("a Bb,  c\n").tolist() == [0, 26, 1, 26, 2]  # B counts as a space
     counts = pair_counts(np.array([0, 1, 0, 1, 2]), 4)
@@ -255,7 +255,7 @@ def test_pair_counts_and_encode():
         assert np.array_equal(pair_counts(ids, 5), counts)
 
 
-# src/topics/math-foundations/probability.py:410
+# src/topics/math-foundations/probability.py:419
 def test_softmax_and_logs_are_the_libraries():
     import torch
     from scipy import special
@@ -279,7 +279,7 @@ def test_softmax_and_logs_are_the_libraries():
     assert np.allclose(log_softmax(masked), [[-np.log(2), -np.inf, -np.log(2)]])
 
 
-# src/topics/math-foundations/probability.py:433
+# src/topics/math-foundations/probability.py:442
 def test_cross_entropy_is_torchs_with_gradient():
     import torch
 
@@ -295,7 +295,7 @@ def test_cross_entropy_is_torchs_with_gradient():
         assert np.allclose(cross_entropy_backward(s, y), leaf.grad, atol=1e-12)
 
 
-# src/topics/math-foundations/probability.py:448
+# src/topics/math-foundations/probability.py:457
 def test_counting_is_maximum_likelihood():
     rng = np.random.default_rng(5)
     y = rng.integers(6, size=200)
@@ -308,7 +308,7 @@ def test_counting_is_maximum_likelihood():
         assert cross_entropy(np.tile(other, (200, 1)), y) > at_counts
 
 
-# src/topics/math-foundations/probability.py:823
+# src/topics/math-foundations/probability.py:834
 def test_losses_are_torchs():
     import torch
     from scipy import special, stats
@@ -328,7 +328,7 @@ def test_losses_are_torchs():
         assert np.allclose(gaussian_nll(np.array(y), np.array(mu), sigma), want)
 
 
-# src/topics/math-foundations/probability.py:842
+# src/topics/math-foundations/probability.py:853
 def test_jacobian_and_vjp_are_autograds():
     import torch
 
@@ -350,7 +350,7 @@ def test_jacobian_and_vjp_are_autograds():
         assert np.linalg.eigvalsh(mine).min() > -1e-12  # a covariance matrix
 
 
-# src/topics/math-foundations/probability.py:863
+# src/topics/math-foundations/probability.py:874
 def test_divergence_is_scipys():
     import torch
     from scipy import stats
@@ -369,7 +369,7 @@ def test_divergence_is_scipys():
     assert divergence(np.array([0.5, 0.5]), np.array([0.0, 1.0])) == np.inf
 
 
-# src/topics/math-foundations/probability.py:892
+# src/topics/math-foundations/probability.py:903
 def test_samplers_follow_the_distribution():
     from scipy import stats
 
@@ -390,7 +390,7 @@ def test_samplers_follow_the_distribution():
     assert set(sample_gumbel(np.array([0.0, -np.inf]), 50, rng)) == {0}
 
 
-# src/topics/math-foundations/probability.py:912
+# src/topics/math-foundations/probability.py:923
 def test_variance_formulas():
     import torch
 
@@ -405,7 +405,7 @@ def test_variance_formulas():
         assert np.allclose(torch.from_numpy(x).var(dim=1), x.var(axis=1, ddof=1))
 
 
-# src/topics/math-foundations/probability.py:926
+# src/topics/math-foundations/probability.py:937
 def test_regression_gradient_and_bins():
     from sklearn.linear_model import LogisticRegression
 
@@ -427,7 +427,7 @@ def test_regression_gradient_and_bins():
     assert calibration_error(q, rng.integers(5, size=50_000)) > 0.2
 
 
-# src/topics/math-foundations/probability.py:1075
+# src/topics/math-foundations/probability.py:1086
 def test_two_filters():
     assert abs(two_filters(0.001, 0.99) - 9801 / 10800) < 1e-12
     rows = np.array([[0.8, 0.2], [0.2, 0.8]])
@@ -436,7 +436,7 @@ def test_two_filters():
     assert abs(two_filters(0.25, 0.5) - 0.25) < 1e-12  # coins say nothing
 
 
-# src/topics/math-foundations/probability.py:1110
+# src/topics/math-foundations/probability.py:1121
 def test_log_mixture():
     from scipy import special, stats
 
@@ -452,7 +452,7 @@ def test_log_mixture():
     assert np.isfinite(far).all()
 
 
-# src/topics/math-foundations/probability.py:1144
+# src/topics/math-foundations/probability.py:1155
 def test_one_pass():
     rng = np.random.default_rng(13)
     for n in [2, 3] + list(rng.integers(4, 60, size=20)):
@@ -465,7 +465,7 @@ def test_one_pass():
     assert abs((x**2).mean() - x.mean() ** 2 - x.var()) > 1  # the naive formula fails
 
 
-# src/topics/math-foundations/probability.py:1170
+# src/topics/math-foundations/probability.py:1181
 def test_sample_top_k():
     from scipy import stats
 
@@ -480,7 +480,7 @@ def test_sample_top_k():
         assert k == 1 or stats.chisquare(counted, want).pvalue > 1e-4
 
 
-# src/topics/math-foundations/probability.py:1199
+# src/topics/math-foundations/probability.py:1210
 def test_effective_size():
     rng = np.random.default_rng(15)
     for n in rng.integers(1, 50, size=20):

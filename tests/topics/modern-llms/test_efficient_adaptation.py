@@ -1,4 +1,4 @@
-# Generated from src/topics/modern-llms/efficient-adaptation.py: edit that file, then run doit. digest:7d0b38e65c580500
+# Generated from src/topics/modern-llms/efficient-adaptation.py: edit that file, then run doit. digest:f8faaed902aaa0c5
 
 """Tests of modern-llms/efficient-adaptation: Efficient adaptation."""
 
@@ -21,7 +21,7 @@ def llama_lora(r: int, L: int = 32, D: int = 4096, F: int = 11008) -> int:
     return L * (attention + feed_forward)
 
 
-# src/topics/modern-llms/efficient-adaptation.py:119
+# src/topics/modern-llms/efficient-adaptation.py:120
 def lora_forward(
     X: np.ndarray, W: np.ndarray, A: np.ndarray, B: np.ndarray, alpha: float
 ) -> np.ndarray:
@@ -29,7 +29,7 @@ def lora_forward(
     return X @ W + alpha / A.shape[1] * (X @ A) @ B
 
 
-# src/topics/modern-llms/efficient-adaptation.py:126
+# src/topics/modern-llms/efficient-adaptation.py:127
 def lora_backward(
     G: np.ndarray, X: np.ndarray, W: np.ndarray,
     A: np.ndarray, B: np.ndarray, alpha: float,
@@ -39,13 +39,13 @@ def lora_backward(
     return G @ W.T + s * GB @ A.T, s * X.T @ GB, s * (X @ A).T @ G
 
 
-# src/topics/modern-llms/efficient-adaptation.py:135
+# src/topics/modern-llms/efficient-adaptation.py:136
 def merge(W: np.ndarray, A: np.ndarray, B: np.ndarray, alpha: float) -> np.ndarray:
     """The one matrix (d_in, d_out) that does the same."""
     return W + alpha / A.shape[1] * A @ B
 
 
-# src/topics/modern-llms/efficient-adaptation.py:164
+# src/topics/modern-llms/efficient-adaptation.py:165
 def random_lora(rng):
     """X, W, A, B, alpha, all sizes different."""
     n, d_in, d_out, r = rng.permutation(np.arange(1, 9))[:4]
@@ -54,7 +54,7 @@ def random_lora(rng):
             float(rng.integers(1, 33)))
 
 
-# src/topics/modern-llms/efficient-adaptation.py:172
+# src/topics/modern-llms/efficient-adaptation.py:173
 def peft_layer(W, A, B, alpha, **options):
     """A torch layer of (d_in, d_out) adapted by peft, with our weights."""
     from peft import LoraConfig, inject_adapter_in_model
@@ -70,7 +70,7 @@ def peft_layer(W, A, B, alpha, **options):
     return model
 
 
-# src/topics/modern-llms/efficient-adaptation.py:236
+# src/topics/modern-llms/efficient-adaptation.py:237
 class LoRALinear(nn.Module):
     """A frozen nn.Linear plus (alpha / r) x A B, with B zero at first."""
 
@@ -86,7 +86,7 @@ class LoRALinear(nn.Module):
         return self.base(x) + self.scale * (x @ self.A) @ self.B
 
 
-# src/topics/modern-llms/efficient-adaptation.py:251
+# src/topics/modern-llms/efficient-adaptation.py:252
 def train(model: nn.Module, X: torch.Tensor, y: torch.Tensor, lr: float, seed: int,
           steps: int = 100) -> nn.Module:
     """Adam on batches of 50 of X (n, 784), y (n,), the rate falling to zero."""
@@ -103,14 +103,14 @@ def train(model: nn.Module, X: torch.Tensor, y: torch.Tensor, lr: float, seed: i
     return model
 
 
-# src/topics/modern-llms/efficient-adaptation.py:267
+# src/topics/modern-llms/efficient-adaptation.py:268
 def accuracy(model: nn.Module, X: torch.Tensor, y: torch.Tensor) -> float:
     """Share of X (n, 784) whose largest score is the label's."""
     with torch.no_grad():
         return (model(X).argmax(dim=1) == y).float().mean().item()
 
 
-# src/topics/modern-llms/efficient-adaptation.py:273
+# src/topics/modern-llms/efficient-adaptation.py:274
 def network(seed: int) -> nn.Sequential:
     """784, 256, 256, 10."""
     torch.manual_seed(seed)
@@ -118,7 +118,7 @@ def network(seed: int) -> nn.Sequential:
                          nn.Linear(256, 10))
 
 
-# src/topics/modern-llms/efficient-adaptation.py:280
+# src/topics/modern-llms/efficient-adaptation.py:281
 def adapted(base: nn.Sequential, way: str | int, seed: int) -> nn.Sequential:
     """A copy of base of which only a part is trained; a number is a LoRA's rank."""
     if way == "nothing known":
@@ -136,26 +136,26 @@ def adapted(base: nn.Sequential, way: str | int, seed: int) -> nn.Sequential:
     return model
 
 
-# src/topics/modern-llms/efficient-adaptation.py:297
+# src/topics/modern-llms/efficient-adaptation.py:298
 def trained_numbers(model: nn.Module) -> int:
     """How many parameters are trained."""
     return sum(W.numel() for W in model.parameters() if W.requires_grad)
 
 
-# src/topics/modern-llms/efficient-adaptation.py:419
+# src/topics/modern-llms/efficient-adaptation.py:420
 def cut(delta: np.ndarray, r: int) -> np.ndarray:
     """The part of delta (d_in, d_out) along its r largest singular directions."""
     U, s, Vt = np.linalg.svd(delta, full_matrices=False)
     return (U[:, :r] * s[:r]) @ Vt[:r]
 
 
-# src/topics/modern-llms/efficient-adaptation.py:425
+# src/topics/modern-llms/efficient-adaptation.py:426
 def weight(model: nn.Sequential, i: int) -> np.ndarray:
     """The matrix (d_out, d_in) of module i in float64."""
     return model[i].weight.detach().double().numpy()
 
 
-# src/topics/modern-llms/efficient-adaptation.py:479
+# src/topics/modern-llms/efficient-adaptation.py:480
 def first_change(
     r: int, power: float, n: int, rng: np.random.Generator, d: int = 256
 ) -> float:
@@ -170,7 +170,7 @@ def first_change(
     return float(np.sqrt(np.mean((s * X[0] @ A @ B) ** 2)))
 
 
-# src/topics/modern-llms/efficient-adaptation.py:541
+# src/topics/modern-llms/efficient-adaptation.py:545
 def nf4_levels() -> np.ndarray:
     """The 16 values of NF4, from -1 to 1."""
     top = 1 - (1 / 32 + 1 / 30) / 2
@@ -180,7 +180,7 @@ def nf4_levels() -> np.ndarray:
     return levels / levels[-1]
 
 
-# src/topics/modern-llms/efficient-adaptation.py:550
+# src/topics/modern-llms/efficient-adaptation.py:554
 def quantise(
     W: np.ndarray, levels: np.ndarray, block: int = 64
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -192,7 +192,7 @@ def quantise(
     return codes.astype(np.uint8), scales
 
 
-# src/topics/modern-llms/efficient-adaptation.py:561
+# src/topics/modern-llms/efficient-adaptation.py:565
 def dequantise(
     codes: np.ndarray, scales: np.ndarray, levels: np.ndarray, shape: tuple
 ) -> np.ndarray:
@@ -200,20 +200,20 @@ def dequantise(
     return (levels[codes] * scales).reshape(shape)
 
 
-# src/topics/modern-llms/efficient-adaptation.py:568
+# src/topics/modern-llms/efficient-adaptation.py:572
 def training_gigabytes(frozen_bits: float, trained: int, P: int = LLAMA2_7B) -> float:
     """P frozen weights, and 16 bytes for each trained number; without activations."""
     return (P * frozen_bits / 8 + 16 * trained) / 1e9
 
 
-# src/topics/modern-llms/efficient-adaptation.py:636
+# src/topics/modern-llms/efficient-adaptation.py:643
 def softmax(scores: np.ndarray) -> np.ndarray:
     """Softmax along the last axis, shifted so that exp cannot overflow."""
     exps = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return exps / exps.sum(axis=-1, keepdims=True)
 
 
-# src/topics/modern-llms/efficient-adaptation.py:643
+# src/topics/modern-llms/efficient-adaptation.py:650
 def prefix_attention(
     Q: np.ndarray, K: np.ndarray, V: np.ndarray, P_k: np.ndarray, P_v: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -222,19 +222,19 @@ def prefix_attention(
     return A @ np.concatenate([P_v, V]), A[:, : len(P_k)].sum(axis=1)
 
 
-# src/topics/modern-llms/efficient-adaptation.py:651
+# src/topics/modern-llms/efficient-adaptation.py:658
 def adapter(H: np.ndarray, D: np.ndarray, U: np.ndarray) -> np.ndarray:
     """H (n, d) plus a bottleneck, D (d, r), U (r, d); U = 0 changes nothing."""
     return H + np.maximum(H @ D, 0) @ U
 
 
-# src/topics/modern-llms/efficient-adaptation.py:899
+# src/topics/modern-llms/efficient-adaptation.py:906
 def largest_rank(d_in: int, d_out: int, q: float) -> int:
     """The largest r with r (d_in + d_out) <= q d_in d_out."""
     return int(q * d_in * d_out / (d_in + d_out))
 
 
-# src/topics/modern-llms/efficient-adaptation.py:922
+# src/topics/modern-llms/efficient-adaptation.py:929
 def unmerge(
     W_merged: np.ndarray, A: np.ndarray, B: np.ndarray, alpha: float
 ) -> np.ndarray:
@@ -242,7 +242,7 @@ def unmerge(
     return W_merged - alpha / A.shape[1] * A @ B
 
 
-# src/topics/modern-llms/efficient-adaptation.py:949
+# src/topics/modern-llms/efficient-adaptation.py:956
 def dora_forward(
     X: np.ndarray, W: np.ndarray, A: np.ndarray, B: np.ndarray,
     alpha: float, m: np.ndarray,
@@ -252,7 +252,7 @@ def dora_forward(
     return X @ (m * V / np.linalg.norm(V, axis=0))
 
 
-# src/topics/modern-llms/efficient-adaptation.py:984
+# src/topics/modern-llms/efficient-adaptation.py:991
 def compress(delta: np.ndarray, r: int, alpha: float) -> tuple[np.ndarray, np.ndarray]:
     """A (d_in, r) and B (r, d_out)."""
     U, s, Vt = np.linalg.svd(delta * r / alpha, full_matrices=False)
@@ -260,7 +260,7 @@ def compress(delta: np.ndarray, r: int, alpha: float) -> tuple[np.ndarray, np.nd
     return U[:, :r] * root, root[:, None] * Vt[:r]
 
 
-# src/topics/modern-llms/efficient-adaptation.py:1018
+# src/topics/modern-llms/efficient-adaptation.py:1025
 def serve(
     X: np.ndarray, W: np.ndarray, As: np.ndarray, Bs: np.ndarray, users: np.ndarray,
     alpha: float,
@@ -270,7 +270,7 @@ def serve(
     return X @ W + alpha / As.shape[2] * np.einsum("nr,nro->no", thin, Bs[users])
 
 
-# src/topics/modern-llms/efficient-adaptation.py:1049
+# src/topics/modern-llms/efficient-adaptation.py:1056
 def along_directions(theta_0: np.ndarray, P: np.ndarray, z: np.ndarray) -> np.ndarray:
     """theta_0 of any shape, P (k, size of theta_0), z (k,).
     The rows of P may have any length; scale each to length 1 before use.
@@ -279,7 +279,7 @@ def along_directions(theta_0: np.ndarray, P: np.ndarray, z: np.ndarray) -> np.nd
     return theta_0 + (z @ P).reshape(theta_0.shape)
 
 
-# src/topics/modern-llms/efficient-adaptation.py:187
+# src/topics/modern-llms/efficient-adaptation.py:188
 def test_lora_is_pefts():
     rng = np.random.default_rng(1)
     for trial in range(22):
@@ -306,7 +306,7 @@ def test_lora_is_pefts():
         assert np.allclose(X @ merged, lora_forward(X, W, A, B, alpha), atol=1e-10)
 
 
-# src/topics/modern-llms/efficient-adaptation.py:213
+# src/topics/modern-llms/efficient-adaptation.py:214
 def test_llama_lora():
     matrices = [(4096, 4096)] * 4 + [(4096, 11008)] * 2 + [(11008, 4096)]
     for r in (1, 8, 64):
@@ -314,7 +314,7 @@ def test_llama_lora():
     assert llama_lora(2, L=3, D=5, F=7) == 3 * (4 * 2 * 10 + 3 * 2 * 12)
 
 
-# src/topics/modern-llms/efficient-adaptation.py:672
+# src/topics/modern-llms/efficient-adaptation.py:679
 def test_lora_linear_is_the_formula():
     rng = np.random.default_rng(3)
     for _ in range(20):
@@ -331,7 +331,7 @@ def test_lora_linear_is_the_formula():
     assert abs(LoRALinear(nn.Linear(400, 5), 100, 1).A.std().item() * 20 - 1) < 0.05
 
 
-# src/topics/modern-llms/efficient-adaptation.py:688
+# src/topics/modern-llms/efficient-adaptation.py:695
 def test_adapted_trains_what_it_says():
     base = network(1)
     X = torch.rand(4, 784)
@@ -355,7 +355,7 @@ def test_adapted_trains_what_it_says():
         assert abs(largest / 1e-3 - moved) < 0.1
 
 
-# src/topics/modern-llms/efficient-adaptation.py:711
+# src/topics/modern-llms/efficient-adaptation.py:718
 def test_nf4_is_the_published_table():
     published = [-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
                  -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0,
@@ -365,7 +365,7 @@ def test_nf4_is_the_published_table():
     assert np.allclose(nf4_levels(), published, atol=1e-6)
 
 
-# src/topics/modern-llms/efficient-adaptation.py:720
+# src/topics/modern-llms/efficient-adaptation.py:727
 def test_quantise():
     rng = np.random.default_rng(4)
     levels = nf4_levels()
@@ -384,7 +384,7 @@ def test_quantise():
     assert not dequantise(*quantise(np.zeros((2, 64)), levels), levels, (2, 64)).any()
 
 
-# src/topics/modern-llms/efficient-adaptation.py:738
+# src/topics/modern-llms/efficient-adaptation.py:745
 def test_cut_and_gigabytes():
     rng = np.random.default_rng(15)
     for _ in range(20):
@@ -401,7 +401,7 @@ def test_cut_and_gigabytes():
     assert training_gigabytes(4, 0, 10**9) == 0.5
 
 
-# src/topics/modern-llms/efficient-adaptation.py:754
+# src/topics/modern-llms/efficient-adaptation.py:761
 def test_prefix_is_a_mixture():
     rng = np.random.default_rng(5)
     for _ in range(20):
@@ -421,7 +421,7 @@ def test_prefix_is_a_mixture():
         assert np.array_equal(adapter(H, D, 0 * U), H)
 
 
-# src/topics/modern-llms/efficient-adaptation.py:773
+# src/topics/modern-llms/efficient-adaptation.py:780
 def test_first_change():
     assert np.isclose(first_change(4, 1, 7, np.random.default_rng(6)) * 2,
                       first_change(4, 0.5, 7, np.random.default_rng(6)))
@@ -437,7 +437,7 @@ def test_first_change():
     assert np.isclose(first_change(3, 1, 32, np.random.default_rng(7), d=20), want)
 
 
-# src/topics/modern-llms/efficient-adaptation.py:907
+# src/topics/modern-llms/efficient-adaptation.py:914
 def test_largest_rank():
     assert largest_rank(4096, 4096, 0.01) == 20
     assert largest_rank(4096, 11008, 0.01) == 29
@@ -446,7 +446,7 @@ def test_largest_rank():
         assert r * (d_in + d_out) <= q * d_in * d_out < (r + 1) * (d_in + d_out)
 
 
-# src/topics/modern-llms/efficient-adaptation.py:932
+# src/topics/modern-llms/efficient-adaptation.py:939
 def test_unmerge():
     rng = np.random.default_rng(9)
     for _ in range(20):
@@ -454,7 +454,7 @@ def test_unmerge():
         assert np.allclose(unmerge(merge(W, A, B, alpha), A, B, alpha), W)
 
 
-# src/topics/modern-llms/efficient-adaptation.py:961
+# src/topics/modern-llms/efficient-adaptation.py:968
 def test_dora_is_pefts():
     rng = np.random.default_rng(10)
     for _ in range(20):
@@ -469,7 +469,7 @@ def test_dora_is_pefts():
         assert np.allclose(ours, want, atol=1e-9)
 
 
-# src/topics/modern-llms/efficient-adaptation.py:994
+# src/topics/modern-llms/efficient-adaptation.py:1001
 def test_compress():
     rng = np.random.default_rng(12)
     for _ in range(20):
@@ -484,7 +484,7 @@ def test_compress():
         assert np.isclose(np.linalg.norm(left), np.linalg.norm(rest))
 
 
-# src/topics/modern-llms/efficient-adaptation.py:1030
+# src/topics/modern-llms/efficient-adaptation.py:1037
 def test_serve():
     rng = np.random.default_rng(13)
     for _ in range(20):
@@ -496,7 +496,7 @@ def test_serve():
         assert np.allclose(serve(X, W, As, Bs, users, alpha), want)
 
 
-# src/topics/modern-llms/efficient-adaptation.py:1061
+# src/topics/modern-llms/efficient-adaptation.py:1068
 def test_along_directions():
     rng = np.random.default_rng(14)
     theta_0, P = rng.normal(size=(5, 3)), 7 * rng.normal(size=(4, 15))

@@ -1,4 +1,4 @@
-# Generated from src/topics/modern-llms/fine-tuning.py: edit that file, then run doit. digest:dde6c87ffa6adede
+# Generated from src/topics/modern-llms/fine-tuning.py: edit that file, then run doit. digest:4f319c498378abbb
 
 """Tests of modern-llms/fine-tuning: Fine-tuning."""
 
@@ -12,13 +12,13 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
 
-# src/topics/modern-llms/fine-tuning.py:58
+# src/topics/modern-llms/fine-tuning.py:64
 def mean_pool(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Mean over real tokens: hidden (B, T, D), mask (B, T) with zeros at padding: (B, D)."""
     return (hidden * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
 
 
-# src/topics/modern-llms/fine-tuning.py:143
+# src/topics/modern-llms/fine-tuning.py:153
 def fit_head(E: np.ndarray, y: np.ndarray, C: float, steps: int = 15) -> tuple[np.ndarray, float]:
     """w (D,) and b of logistic regression on E (n, D), y (n,) in {0, 1}, by Newton's method."""
     E1 = np.concatenate([E, np.ones((len(E), 1))], axis=1)
@@ -32,7 +32,7 @@ def fit_head(E: np.ndarray, y: np.ndarray, C: float, steps: int = 15) -> tuple[n
     return w[:-1], float(w[-1])
 
 
-# src/topics/modern-llms/fine-tuning.py:156
+# src/topics/modern-llms/fine-tuning.py:166
 def pulled_back(loss_gradient, start: np.ndarray, F_i: np.ndarray, lam: float, lr: float,
                 steps: int) -> np.ndarray:
     """Gradient descent on the box: loss_gradient(theta) (P,), from start (P,)."""
@@ -42,15 +42,15 @@ def pulled_back(loss_gradient, start: np.ndarray, F_i: np.ndarray, lam: float, l
     return theta
 
 
-# src/topics/modern-llms/fine-tuning.py:237
+# src/topics/modern-llms/fine-tuning.py:247
 LETTERS = "\n abcdefghijklmnopqrstuvwxyz.,;:!?'-"
 
 
-# src/topics/modern-llms/fine-tuning.py:238
+# src/topics/modern-llms/fine-tuning.py:248
 WINDOW = 12
 
 
-# src/topics/modern-llms/fine-tuning.py:241
+# src/topics/modern-llms/fine-tuning.py:251
 class LetterModel(nn.Module):
     """The next of 36 characters from the last 12: embeddings, one hidden layer, logits."""
 
@@ -64,14 +64,14 @@ class LetterModel(nn.Module):
         return self.out(torch.relu(self.hidden(self.letters(x).flatten(1))))
 
 
-# src/topics/modern-llms/fine-tuning.py:254
+# src/topics/modern-llms/fine-tuning.py:264
 def encode(text: str, n: int = 400_000) -> torch.Tensor:
     """The first n known characters of a text in lower case, as numbers."""
     known = (LETTERS.index(c) for c in text.lower() if c in LETTERS)
     return torch.tensor(list(islice(known, n)))
 
 
-# src/topics/modern-llms/fine-tuning.py:260
+# src/topics/modern-llms/fine-tuning.py:270
 def batch(text: torch.Tensor, B: int, rng: torch.Generator, part: str = "train") -> tuple:
     """Windows (B, 12) and the characters after them (B,), from the first 90 % or the rest."""
     edge = int(0.9 * len(text))
@@ -80,7 +80,7 @@ def batch(text: torch.Tensor, B: int, rng: torch.Generator, part: str = "train")
     return text[at[:, None] + torch.arange(WINDOW)], text[at + WINDOW]
 
 
-# src/topics/modern-llms/fine-tuning.py:268
+# src/topics/modern-llms/fine-tuning.py:278
 def train(model: nn.Module, mixture: list[tuple[torch.Tensor, int]], steps: int, seed: int,
           lr: float = 3e-3, penalty=None) -> nn.Module:
     """Adam, the rate falling to zero; mixture: texts and how many windows of each a batch has."""
@@ -97,7 +97,7 @@ def train(model: nn.Module, mixture: list[tuple[torch.Tensor, int]], steps: int,
     return model
 
 
-# src/topics/modern-llms/fine-tuning.py:284
+# src/topics/modern-llms/fine-tuning.py:294
 def held_out_loss(model: nn.Module, text: torch.Tensor) -> float:
     """Nats a character on 2,000 windows of the last tenth."""
     x, target = batch(text, 2000, torch.Generator().manual_seed(99), "test")
@@ -105,7 +105,7 @@ def held_out_loss(model: nn.Module, text: torch.Tensor) -> float:
         return F.cross_entropy(model(x), target).item()
 
 
-# src/topics/modern-llms/fine-tuning.py:334
+# src/topics/modern-llms/fine-tuning.py:344
 def fisher(model: nn.Module, text: torch.Tensor, n: int, seed: int) -> list[torch.Tensor]:
     """Mean squared gradient of log p(c), for c drawn from the model, over n windows."""
     rng = torch.Generator().manual_seed(seed)
@@ -124,7 +124,7 @@ def fisher(model: nn.Module, text: torch.Tensor, n: int, seed: int) -> list[torc
     return total
 
 
-# src/topics/modern-llms/fine-tuning.py:352
+# src/topics/modern-llms/fine-tuning.py:362
 def pull(start: nn.Module, strengths: list[torch.Tensor], lam: float):
     """The penalty (lam / 2) sum F (theta - theta0)^2 as a function of the model."""
     anchors = [W.detach().clone() for W in start.parameters()]
@@ -132,7 +132,7 @@ def pull(start: nn.Module, strengths: list[torch.Tensor], lam: float):
                                        in zip(strengths, model.parameters(), anchors))
 
 
-# src/topics/modern-llms/fine-tuning.py:359
+# src/topics/modern-llms/fine-tuning.py:369
 def between(start: nn.Module, end: nn.Module, a: float) -> nn.Module:
     """The model with weights start + a (end - start)."""
     model = copy.deepcopy(start)
@@ -142,34 +142,34 @@ def between(start: nn.Module, end: nn.Module, a: float) -> nn.Module:
     return model
 
 
-# src/topics/modern-llms/fine-tuning.py:513
+# src/topics/modern-llms/fine-tuning.py:523
 def distillation(student: torch.Tensor, teacher: torch.Tensor, tau: float) -> torch.Tensor:
     """Mean over the rows of L; logits (B, K)."""
     p, log_q = (teacher / tau).softmax(dim=1), (student / tau).log_softmax(dim=1)
     return tau**2 * (p * (p.log() - log_q)).sum(dim=1).mean()
 
 
-# src/topics/modern-llms/fine-tuning.py:631
+# src/topics/modern-llms/fine-tuning.py:643
 def tiny_letters(seed):
     torch.manual_seed(seed)
     return LetterModel(D=3, h=5)
 
 
-# src/topics/modern-llms/fine-tuning.py:813
+# src/topics/modern-llms/fine-tuning.py:825
 def pulled_by_hand(h: float, t: float, theta_0: float, lam: float) -> tuple[float, float]:
     """The minimum, and the old loss."""
     theta = (h * t + lam * theta_0) / (h + lam)
     return theta, (theta - theta_0) ** 2 / 2
 
 
-# src/topics/modern-llms/fine-tuning.py:836
+# src/topics/modern-llms/fine-tuning.py:848
 def accuracy_error(a: float, n: int) -> tuple[float, float]:
     """Standard error; examples for a standard error of 0.01."""
     variance = a * (1 - a)
     return (variance / n) ** 0.5, variance / 0.01**2
 
 
-# src/topics/modern-llms/fine-tuning.py:858
+# src/topics/modern-llms/fine-tuning.py:870
 def layered_rates(layers: list[nn.Module], lr: float, decay: float) -> list[dict]:
     """One group for each layer, first to last, as torch.optim takes them."""
     top = len(layers) - 1
@@ -177,14 +177,14 @@ def layered_rates(layers: list[nn.Module], lr: float, decay: float) -> list[dict
             for i, layer in enumerate(layers)]
 
 
-# src/topics/modern-llms/fine-tuning.py:887
+# src/topics/modern-llms/fine-tuning.py:899
 def head_fisher(E: np.ndarray, w: np.ndarray) -> np.ndarray:
     """(D,) for E (n, D), w (D,)."""
     p = 1 / (1 + np.exp(-E @ w))
     return ((p * (1 - p))[:, None] * E**2).mean(axis=0)
 
 
-# src/topics/modern-llms/fine-tuning.py:914
+# src/topics/modern-llms/fine-tuning.py:926
 def soup(models: list[nn.Module]) -> nn.Module:
     """A new model with the mean of the weights."""
     mixed = copy.deepcopy(models[0])
@@ -194,14 +194,14 @@ def soup(models: list[nn.Module]) -> nn.Module:
     return mixed
 
 
-# src/topics/modern-llms/fine-tuning.py:944
+# src/topics/modern-llms/fine-tuning.py:956
 def replay_mixture(new: torch.Tensor, old: torch.Tensor, B: int, q: float) -> list:
     """For `train`: [(new, B_new), (old, B_old)] with B_new + B_old = B."""
     kept = round(q * B)
     return [(new, B - kept), (old, kept)]
 
 
-# src/topics/modern-llms/fine-tuning.py:177
+# src/topics/modern-llms/fine-tuning.py:187
 def test_head_is_scikit_learns():
     rng = np.random.default_rng(1)
     for _ in range(20):
@@ -214,7 +214,7 @@ def test_head_is_scikit_learns():
         assert np.allclose(w, want.coef_[0], atol=1e-4) and np.isclose(b, want.intercept_[0], atol=1e-4)
 
 
-# src/topics/modern-llms/fine-tuning.py:189
+# src/topics/modern-llms/fine-tuning.py:199
 def test_pulled_back():
     rng = np.random.default_rng(2)
     for _ in range(20):
@@ -225,7 +225,7 @@ def test_pulled_back():
         assert np.allclose(theta, (H * target + lam * F_i * start) / (H + lam * F_i))
 
 
-# src/topics/modern-llms/fine-tuning.py:199
+# src/topics/modern-llms/fine-tuning.py:209
 def test_mean_pool_ignores_padding():
     rng = torch.Generator().manual_seed(3)
     for _ in range(20):
@@ -236,7 +236,7 @@ def test_mean_pool_ignores_padding():
             assert torch.allclose(mean_pool(hidden, mask)[row], h[:n].mean(dim=0), atol=1e-6)
 
 
-# src/topics/modern-llms/fine-tuning.py:616
+# src/topics/modern-llms/fine-tuning.py:628
 def test_letter_model_reads_windows():
     text = encode("To be, or not to be: THAT is the question! 123")
     assert "".join(LETTERS[i] for i in text) == "to be, or not to be: that is the question! "
@@ -252,7 +252,7 @@ def test_letter_model_reads_windows():
     assert abs(held_out_loss(LetterModel(), long) - np.log(36)) < 0.3
 
 
-# src/topics/modern-llms/fine-tuning.py:636
+# src/topics/modern-llms/fine-tuning.py:648
 def test_train_mixes_and_penalises():
     one, two = torch.zeros(200, dtype=torch.long), torch.ones(200, dtype=torch.long)
     model = train(tiny_letters(5), [(one, 8), (two, 8)], 150, seed=0, lr=3e-2)
@@ -269,7 +269,7 @@ def test_train_mixes_and_penalises():
     assert moved(held) < 0.2 * moved(free)
 
 
-# src/topics/modern-llms/fine-tuning.py:652
+# src/topics/modern-llms/fine-tuning.py:664
 def test_pull_is_the_penalty():
     start = tiny_letters(7)
     model = tiny_letters(8)
@@ -287,7 +287,7 @@ def test_pull_is_the_penalty():
         assert torch.allclose(Q, 0.75 * W0 + 0.25 * W)
 
 
-# src/topics/modern-llms/fine-tuning.py:669
+# src/topics/modern-llms/fine-tuning.py:681
 def test_fisher_is_the_expectation():
     model, text = tiny_letters(10), torch.arange(300) * 7 % 35
     x = torch.stack([text[i : i + 12] for i in range(35)])  # all the windows there are
@@ -304,7 +304,7 @@ def test_fisher_is_the_expectation():
         assert torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1] > 0.9
 
 
-# src/topics/modern-llms/fine-tuning.py:685
+# src/topics/modern-llms/fine-tuning.py:697
 def test_distillation():
     rng = torch.Generator().manual_seed(17)
     for _ in range(20):
@@ -320,7 +320,7 @@ def test_distillation():
         assert torch.allclose(z.grad, tau * (q - p) / B)
 
 
-# src/topics/modern-llms/fine-tuning.py:822
+# src/topics/modern-llms/fine-tuning.py:834
 def test_pulled_by_hand():
     for h, t, theta_0, lam in ((1, 3, 1, 1), (2, -1, 4, 0), (0.5, 2, 0, 5)):
         want = pulled_back(lambda x: h * (x - t), np.array([float(theta_0)]), np.ones(1), lam, 0.1, 3000)[0]
@@ -328,14 +328,14 @@ def test_pulled_by_hand():
         assert np.isclose(theta, want) and np.isclose(old, (want - theta_0) ** 2 / 2)
 
 
-# src/topics/modern-llms/fine-tuning.py:845
+# src/topics/modern-llms/fine-tuning.py:857
 def test_accuracy_error():
     drawn = np.random.default_rng(12).binomial(200, 0.7, size=20_000) / 200
     error, n = accuracy_error(0.7, 200)
     assert abs(error / drawn.std() - 1) < 0.03 and np.isclose(n, 2100)
 
 
-# src/topics/modern-llms/fine-tuning.py:868
+# src/topics/modern-llms/fine-tuning.py:880
 def test_layered_rates():
     layers = [nn.Linear(2, 3), nn.Linear(3, 4), nn.Linear(4, 1)]
     groups = layered_rates(layers, 0.1, 0.5)
@@ -348,7 +348,7 @@ def test_layered_rates():
     assert np.allclose(steps, [0.025, 0.05, 0.1], atol=1e-6)
 
 
-# src/topics/modern-llms/fine-tuning.py:896
+# src/topics/modern-llms/fine-tuning.py:908
 def test_head_fisher():
     rng = np.random.default_rng(13)
     for _ in range(20):
@@ -360,7 +360,7 @@ def test_head_fisher():
         assert np.allclose(head_fisher(E, w), want)
 
 
-# src/topics/modern-llms/fine-tuning.py:926
+# src/topics/modern-llms/fine-tuning.py:938
 def test_soup():
     models = [tiny_letters(seed) for seed in (14, 15, 16)]
     mixed = soup(models)
@@ -369,7 +369,7 @@ def test_soup():
     assert torch.equal(models[0].out.bias, tiny_letters(14).out.bias)
 
 
-# src/topics/modern-llms/fine-tuning.py:953
+# src/topics/modern-llms/fine-tuning.py:965
 def test_replay_mixture():
     new, old = torch.zeros(3), torch.ones(3)
     for q, want in ((0.1, (230, 26)), (0.0, (256, 0)), (0.5, (128, 128))):

@@ -1,4 +1,4 @@
-# Generated from src/topics/modern-llms/inference.py: edit that file, then run doit. digest:e1005b4906524348
+# Generated from src/topics/modern-llms/inference.py: edit that file, then run doit. digest:2fbbc751155d2bb3
 
 """Tests of modern-llms/inference: Inference."""
 
@@ -208,7 +208,7 @@ def random_hugging_face(c, rng, scale=0.3):
                    "g": s["ln_f.weight"], "b": s["ln_f.bias"]}
 
 
-# src/topics/modern-llms/inference.py:466
+# src/topics/modern-llms/inference.py:468
 class PagedCache:
     """Rows (one token's keys and values) of many texts in blocks of one pool."""
 
@@ -258,7 +258,7 @@ class PagedCache:
         del self.lengths[name]
 
 
-# src/topics/modern-llms/inference.py:549
+# src/topics/modern-llms/inference.py:551
 def check_pages(pages, texts):
     """Every text reads back, and counts and free list agree with the tables."""
     for name, rows in texts.items():
@@ -271,14 +271,14 @@ def check_pages(pages, texts):
     assert sorted(pages.free) == np.flatnonzero(counts == 0).tolist()
 
 
-# src/topics/modern-llms/inference.py:636
+# src/topics/modern-llms/inference.py:638
 def static_batching(lengths: np.ndarray, B: int, stall: float = 0.0) -> float:
     """Tokens per step when each batch of B waits for its longest text."""
     batches = [lengths[i : i + B] for i in range(0, len(lengths), B)]
     return lengths.sum() / sum(stall * len(b) + b.max() for b in batches)
 
 
-# src/topics/modern-llms/inference.py:642
+# src/topics/modern-llms/inference.py:644
 def continuous_batching(lengths: np.ndarray, B: int, stall: float = 0.0) -> float:
     """Tokens per step when a free place is filled at once."""
     left, started, time = np.zeros(B, dtype=int), 0, 0.0
@@ -291,20 +291,20 @@ def continuous_batching(lengths: np.ndarray, B: int, stall: float = 0.0) -> floa
     return lengths.sum() / time
 
 
-# src/topics/modern-llms/inference.py:654
+# src/topics/modern-llms/inference.py:656
 def expected_gain(cdf: np.ndarray, B: int, stall: float = 0.0) -> float:
     """The formula above; cdf[k] is the probability of a length of at most k."""
     longest, mean = (1 - cdf**B).sum(), (1 - cdf).sum()
     return (longest + B * stall) / (mean + B * stall)
 
 
-# src/topics/modern-llms/inference.py:666
+# src/topics/modern-llms/inference.py:668
 def draw_lengths(cdf: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """n lengths (n,) with the given cumulative distribution."""
     return np.searchsorted(cdf, rng.random(n), side="left")
 
 
-# src/topics/modern-llms/inference.py:828
+# src/topics/modern-llms/inference.py:846
 def speculate(target, draft, context: tuple, gamma: int, draw) -> list[int]:
     """One round, 1 to gamma + 1 tokens; models turn a context into p (K,)."""
     guesses, q = [], []
@@ -320,12 +320,12 @@ def speculate(target, draft, context: tuple, gamma: int, draw) -> list[int]:
     return guesses + [draw(p[gamma])]
 
 
-# src/topics/modern-llms/inference.py:843
+# src/topics/modern-llms/inference.py:861
 class Fork(Exception):
     """Raised where a program asks for a choice that is not yet made."""
 
 
-# src/topics/modern-llms/inference.py:847
+# src/topics/modern-llms/inference.py:865
 def outcomes(program) -> dict:
     """Every result of program(draw) with its exact probability."""
     totals, todo = {}, [((), 1.0)]
@@ -347,7 +347,7 @@ def outcomes(program) -> dict:
     return totals
 
 
-# src/topics/modern-llms/inference.py:868
+# src/topics/modern-llms/inference.py:886
 def write(target, draft, n: int, gamma: int, draw) -> tuple:
     """The first n tokens of a text; gamma = 0 is plain sampling."""
     text = ()
@@ -356,13 +356,13 @@ def write(target, draft, n: int, gamma: int, draw) -> tuple:
     return text[:n]
 
 
-# src/topics/modern-llms/inference.py:876
+# src/topics/modern-llms/inference.py:894
 def markov(table: np.ndarray):
     """A language model that looks at one token; table (K, K), row 0 at the start."""
     return lambda context: table[context[-1] if context else 0]
 
 
-# src/topics/modern-llms/inference.py:901
+# src/topics/modern-llms/inference.py:919
 def tokens_per_round(target, draft, gamma: int, rounds: int, rng) -> float:
     """Mean number of tokens in a round of a long text."""
     draw = lambda p: int(np.searchsorted(np.cumsum(p)[:-1], rng.random(), side="right"))
@@ -374,18 +374,18 @@ def tokens_per_round(target, draft, gamma: int, rounds: int, rng) -> float:
     return total / rounds
 
 
-# src/topics/modern-llms/inference.py:912
+# src/topics/modern-llms/inference.py:930
 def expected_tokens(alpha: float, gamma: int) -> float:
     return sum(alpha**i for i in range(gamma + 1))
 
 
-# src/topics/modern-llms/inference.py:916
+# src/topics/modern-llms/inference.py:934
 def stationary(table: np.ndarray) -> np.ndarray:
     """The share (K,) of each token in a long text of a chain."""
     return np.linalg.matrix_power(table, 200)[0]
 
 
-# src/topics/modern-llms/inference.py:921
+# src/topics/modern-llms/inference.py:939
 def chain_rounds(p: np.ndarray, q: np.ndarray, gamma: int) -> tuple:
     """Mean tokens (K,) of a round begun after each token, law (K, K) of its last."""
     passed, tokens, last = np.eye(len(p)), np.zeros(len(p)), np.zeros_like(p)
@@ -396,12 +396,12 @@ def chain_rounds(p: np.ndarray, q: np.ndarray, gamma: int) -> tuple:
     return tokens + passed.sum(axis=1), last + passed @ p
 
 
-# src/topics/modern-llms/inference.py:979
+# src/topics/modern-llms/inference.py:997
 def random_models(rng, K):
     return (markov(table) for table in rng.dirichlet(0.7 * np.ones(K), size=(2, K)))
 
 
-# src/topics/modern-llms/inference.py:983
+# src/topics/modern-llms/inference.py:1001
 def check_same_law(target, draft, n, gamma):
     plain = outcomes(lambda draw: write(target, draft, n, 0, draw))
     fast = outcomes(lambda draw: write(target, draft, n, gamma, draw))
@@ -410,7 +410,7 @@ def check_same_law(target, draft, n, gamma):
     return plain
 
 
-# src/topics/modern-llms/inference.py:1076
+# src/topics/modern-llms/inference.py:1095
 def to_int(W: np.ndarray, bits: int, group: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Codes (d_in, d_out) and scales (groups, 1, d_out); group 0: one scale for all.
 
@@ -425,39 +425,39 @@ def to_int(W: np.ndarray, bits: int, group: int = 0) -> tuple[np.ndarray, np.nda
     return codes.reshape(W.shape).astype(np.int8), s
 
 
-# src/topics/modern-llms/inference.py:1090
+# src/topics/modern-llms/inference.py:1109
 def from_int(codes: np.ndarray, s: np.ndarray) -> np.ndarray:
     """The weights (d_in, d_out) that codes and scales stand for."""
     return (codes.reshape(len(s), -1, codes.shape[1]) * s).reshape(codes.shape)
 
 
-# src/topics/modern-llms/inference.py:1095
+# src/topics/modern-llms/inference.py:1114
 def relative(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
-# src/topics/modern-llms/inference.py:1125
+# src/topics/modern-llms/inference.py:1144
 def int8_product(X: np.ndarray, W: np.ndarray) -> np.ndarray:
     """X W with int8 codes, X (n, d) per token, W per channel."""
     (Zx, sx), (Zw, sw) = to_int(X.T, 8, X.shape[1]), to_int(W, 8, len(W))
     return (Zx.T.astype(int) @ Zw.astype(int)) * sx[0].T * sw[0]
 
 
-# src/topics/modern-llms/inference.py:1131
+# src/topics/modern-llms/inference.py:1150
 def split_product(X: np.ndarray, W: np.ndarray, limit: float = 6.0) -> np.ndarray:
     """LLM.int8: features that exceed `limit` anywhere stay in full precision."""
     large = np.abs(X).max(axis=0) > limit
     return X[:, large] @ W[large] + int8_product(X[:, ~large], W[~large])
 
 
-# src/topics/modern-llms/inference.py:1137
+# src/topics/modern-llms/inference.py:1156
 def smooth(X: np.ndarray, W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """X D^-1 and D W: the same product, sizes shared evenly."""
     d = np.sqrt(np.abs(X).max(axis=0) / np.abs(W).max(axis=1))
     return X / d, W * d[:, None]
 
 
-# src/topics/modern-llms/inference.py:1174
+# src/topics/modern-llms/inference.py:1193
 def gptq(W: np.ndarray, X: np.ndarray, bits: int, damp: float = 0.01) -> np.ndarray:
     """Rounded copy of W (d_in, d_out), per channel, for inputs X (n, d_in)."""
     H = X.T @ X
@@ -471,13 +471,13 @@ def gptq(W: np.ndarray, X: np.ndarray, bits: int, damp: float = 0.01) -> np.ndar
     return rounded
 
 
-# src/topics/modern-llms/inference.py:1349
+# src/topics/modern-llms/inference.py:1368
 def cut(cache: list, length: int) -> list:
     """The cache with its first `length` positions only."""
     return [(K[:, :, :length], V[:, :, :length]) for K, V in cache]
 
 
-# src/topics/modern-llms/inference.py:1354
+# src/topics/modern-llms/inference.py:1373
 def speculative_greedy(
     P: dict, draft: dict, c: Config, prompt: list, n: int, gamma: int,
     roll_back: bool = True,
@@ -500,21 +500,21 @@ def speculative_greedy(
     return text, kept / made
 
 
-# src/topics/modern-llms/inference.py:1489
+# src/topics/modern-llms/inference.py:1509
 def bound_and_ridge(N: float, bits: float, peak: float, bandwidth: float) -> tuple:
     """Seconds per token for one text, and the critical batch."""
     moved = N * bits / 8
     return moved / bandwidth, peak * moved / (bandwidth * 2 * N)
 
 
-# src/topics/modern-llms/inference.py:1517
+# src/topics/modern-llms/inference.py:1537
 def accept_by_hand() -> tuple[float, list[float]]:
     """The rate, and the residual distribution (3,)."""
     # Minima 0.2, 0.3, 0.1 sum to 0.6; only the first token lacks probability.
     return 0.6, [1.0, 0.0, 0.0]
 
 
-# src/topics/modern-llms/inference.py:1541
+# src/topics/modern-llms/inference.py:1561
 def round_cache(x: np.ndarray, bits: int, axis: int) -> np.ndarray:
     """The rounded copy (T, d_k); `axis` is the one that shares a scale."""
     low = x.min(axis=axis, keepdims=True)
@@ -523,7 +523,7 @@ def round_cache(x: np.ndarray, bits: int, axis: int) -> np.ndarray:
     return low + step * np.rint((x - low) / step)
 
 
-# src/topics/modern-llms/inference.py:1578
+# src/topics/modern-llms/inference.py:1598
 def constrain(scores: np.ndarray, tokens: list[str], state: int, moves: dict) -> tuple:
     """Masked scores (K,), and a dictionary from allowed token to next state."""
     masked, after = np.full(len(tokens), -np.inf), {}
@@ -538,7 +538,7 @@ def constrain(scores: np.ndarray, tokens: list[str], state: int, moves: dict) ->
     return masked, after
 
 
-# src/topics/modern-llms/inference.py:1627
+# src/topics/modern-llms/inference.py:1647
 def reusable(prompt: list[int], cached: list[list[int]], size: int) -> int:
     """Number of leading tokens whose keys and values are already there."""
     best = 0
@@ -550,7 +550,7 @@ def reusable(prompt: list[int], cached: list[list[int]], size: int) -> int:
     return best
 
 
-# src/topics/modern-llms/inference.py:1666
+# src/topics/modern-llms/inference.py:1686
 def best_gamma(alpha: float, kappa: float) -> int:
     """The number of guesses with the largest speed-up."""
     speed = [expected_tokens(alpha, g) / (g * kappa + 1) for g in range(51)]
@@ -642,7 +642,7 @@ def test_roofline():
     assert step_time(m, 1, 9000, 0) == step_cost(m, 1, 9000, 0)[0] / 989e12
 
 
-# src/topics/modern-llms/inference.py:561
+# src/topics/modern-llms/inference.py:563
 def test_pages_equal_lists():
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -668,7 +668,7 @@ def test_pages_equal_lists():
             check_pages(pages, texts)
 
 
-# src/topics/modern-llms/inference.py:586
+# src/topics/modern-llms/inference.py:588
 def test_pages_run_out():
     pages, full = PagedCache(2, 3, 1), False
     for i in range(6):
@@ -682,7 +682,7 @@ def test_pages_run_out():
     assert sorted(pages.free) == [0, 1] and pages.tables == {}
 
 
-# src/topics/modern-llms/inference.py:599
+# src/topics/modern-llms/inference.py:601
 def test_paged_attention_equals_contiguous():
     rng = np.random.default_rng(3)
     c = Config(vocab=9, context=20, d=12, layers=2, heads=3)
@@ -698,7 +698,7 @@ def test_paged_attention_equals_contiguous():
         assert np.allclose(logits[:, 0], full[:, t], atol=1e-11)
 
 
-# src/topics/modern-llms/inference.py:731
+# src/topics/modern-llms/inference.py:733
 def test_batching_by_hand():
     lengths = np.array([3, 1, 1, 1])
     assert static_batching(lengths, 2) == 6 / 4  # 3 steps, then 1
@@ -708,7 +708,7 @@ def test_batching_by_hand():
     assert continuous_batching(np.array([2, 5]), 4) == 7 / 5
 
 
-# src/topics/modern-llms/inference.py:740
+# src/topics/modern-llms/inference.py:742
 def test_continuous_equals_a_queue():
     import heapq
 
@@ -723,7 +723,7 @@ def test_continuous_equals_a_queue():
         assert continuous_batching(lengths, B) >= static_batching(lengths, B) - 1e-12
 
 
-# src/topics/modern-llms/inference.py:754
+# src/topics/modern-llms/inference.py:756
 def test_expected_gain():
     cdf = np.array([0, 0.5, 1.0])  # lengths 1 and 2, equally likely
     assert np.isclose(expected_gain(cdf, 2), 1.75 / 1.5)
@@ -737,7 +737,7 @@ def test_expected_gain():
         assert abs(ratio - expected_gain(cdf, 4, stall)) < 0.02
 
 
-# src/topics/modern-llms/inference.py:991
+# src/topics/modern-llms/inference.py:1009
 def test_speculation_by_enumeration():
     rng = np.random.default_rng(6)
     for _ in range(20):
@@ -754,7 +754,7 @@ def test_speculation_by_enumeration():
     assert lengths.keys() == {3} and abs(lengths[3] - 1) < 1e-12
 
 
-# src/topics/modern-llms/inference.py:1007
+# src/topics/modern-llms/inference.py:1025
 def test_speculation_chi_squared():
     from scipy.special import chdtrc  # the tail of the chi-squared distribution
 
@@ -776,7 +776,7 @@ def test_speculation_chi_squared():
     assert p_value(off) < 1e-3
 
 
-# src/topics/modern-llms/inference.py:1028
+# src/topics/modern-llms/inference.py:1046
 def test_expected_tokens():
     rng = np.random.default_rng(8)
     for gamma in (1, 3, 5):
@@ -803,7 +803,7 @@ def test_expected_tokens():
     assert np.allclose(stationary(table), [2 / 3, 1 / 3])
 
 
-# src/topics/modern-llms/inference.py:1208
+# src/topics/modern-llms/inference.py:1227
 def test_int8_is_torch():
     import warnings
 
@@ -830,7 +830,7 @@ def test_int8_is_torch():
         assert np.array_equal(whole, want.int_repr().numpy())
 
 
-# src/topics/modern-llms/inference.py:1234
+# src/topics/modern-llms/inference.py:1253
 def test_groups():
     rng = np.random.default_rng(10)
     for _ in range(20):
@@ -847,7 +847,7 @@ def test_groups():
         assert np.all(np.abs(from_int(codes, s) - W) <= steps / 2 + 1e-12)
 
 
-# src/topics/modern-llms/inference.py:1250
+# src/topics/modern-llms/inference.py:1269
 def test_products():
     assert relative(np.array([5.0, 0.0]), np.array([2.0, 0.0])) == 1.5
     rng = np.random.default_rng(11)
@@ -864,7 +864,7 @@ def test_products():
         assert np.allclose(split_product(X, W), X[:, :1] @ W[:1] + rest)
 
 
-# src/topics/modern-llms/inference.py:1266
+# src/topics/modern-llms/inference.py:1285
 def test_gptq_is_least_squares():
     rng = np.random.default_rng(12)
     for _ in range(20):
@@ -883,7 +883,7 @@ def test_gptq_is_least_squares():
         assert np.allclose(gptq(W, X, bits), want, atol=1e-8)
 
 
-# src/topics/modern-llms/inference.py:1401
+# src/topics/modern-llms/inference.py:1420
 def test_speculative_greedy():
     rng = np.random.default_rng(16)
     for _ in range(5):
@@ -899,7 +899,7 @@ def test_speculative_greedy():
         assert share == 1  # the target drafts for itself
 
 
-# src/topics/modern-llms/inference.py:1498
+# src/topics/modern-llms/inference.py:1518
 def test_bound_and_ridge():
     seconds, batch = bound_and_ridge(7e9, 16, 989e12, 3.35e12)
     assert np.isclose(seconds, 14e9 / 3.35e12) and np.isclose(batch, 989 / 3.35)
@@ -908,7 +908,7 @@ def test_bound_and_ridge():
         assert np.isclose(s, seconds * bits / 16) and np.isclose(b, batch * bits / 16)
 
 
-# src/topics/modern-llms/inference.py:1526
+# src/topics/modern-llms/inference.py:1546
 def test_accept_by_hand():
     p, q = np.array([0.6, 0.3, 0.1]), np.array([0.2, 0.3, 0.5])
     rate, rest = accept_by_hand()
@@ -917,7 +917,7 @@ def test_accept_by_hand():
     assert np.allclose(rest, gap / gap.sum())
 
 
-# src/topics/modern-llms/inference.py:1552
+# src/topics/modern-llms/inference.py:1572
 def test_round_cache():
     rng = np.random.default_rng(13)
     for _ in range(20):
@@ -935,7 +935,7 @@ def test_round_cache():
     assert relative(per_channel, keys) < relative(per_token, keys)
 
 
-# src/topics/modern-llms/inference.py:1595
+# src/topics/modern-llms/inference.py:1615
 def test_constrain():
     import re
 
@@ -959,7 +959,7 @@ def test_constrain():
         assert re.fullmatch(r"\d+(\.\d*)?", text)
 
 
-# src/topics/modern-llms/inference.py:1641
+# src/topics/modern-llms/inference.py:1661
 def test_reusable():
     assert reusable([1, 2, 3, 4, 5], [[1, 2, 3, 4, 9]], 2) == 4
     assert reusable([1, 2, 3, 4], [[1, 2, 3, 4]], 2) == 2  # one token must be run
@@ -974,7 +974,7 @@ def test_reusable():
         assert reusable(prompt, cached, size) == max(fits)
 
 
-# src/topics/modern-llms/inference.py:1675
+# src/topics/modern-llms/inference.py:1695
 def test_best_gamma():
     for alpha in (0.2, 0.5, 0.8, 0.95):
         for kappa in (0.02, 0.1, 0.19, 0.6):

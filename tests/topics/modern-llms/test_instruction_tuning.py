@@ -1,4 +1,4 @@
-# Generated from src/topics/modern-llms/instruction-tuning.py: edit that file, then run doit. digest:0df4031b63e8589e
+# Generated from src/topics/modern-llms/instruction-tuning.py: edit that file, then run doit. digest:60b1b16f8b9c176d
 
 """Tests of modern-llms/instruction-tuning: Instruction tuning."""
 
@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 
-# src/topics/modern-llms/instruction-tuning.py:43
+# src/topics/modern-llms/instruction-tuning.py:49
 FACTS = [line.split() for line in (
     "France Paris Europe|Spain Madrid Europe|Italy Rome Europe|Germany Berlin Europe|"
     "Austria Vienna Europe|Poland Warsaw Europe|Greece Athens Europe|"
@@ -36,7 +36,7 @@ FACTS = [line.split() for line in (
 ).split("|")]
 
 
-# src/topics/modern-llms/instruction-tuning.py:65
+# src/topics/modern-llms/instruction-tuning.py:71
 WORDINGS = (
     "the capital of {0} is {1} .", "{1} is the capital of {0} .",
     "{0} has its capital in {1} .", "the city of {1} governs {0} .",
@@ -45,41 +45,41 @@ WORDINGS = (
 )
 
 
-# src/topics/modern-llms/instruction-tuning.py:71
+# src/topics/modern-llms/instruction-tuning.py:77
 QUESTIONS = {"capital": ("what is the capital of {0} ?", 1),
              "continent": ("which continent does {0} lie in ?", 2)}
 
 
-# src/topics/modern-llms/instruction-tuning.py:73
+# src/topics/modern-llms/instruction-tuning.py:79
 MARKS = ["<|user|>", "<|assistant|>", "<|end|>", "<|pad|>"]
 
 
-# src/topics/modern-llms/instruction-tuning.py:74
+# src/topics/modern-llms/instruction-tuning.py:80
 sentences = [wording.format(*fact) for fact in FACTS for wording in WORDINGS]
 
 
-# src/topics/modern-llms/instruction-tuning.py:75
+# src/topics/modern-llms/instruction-tuning.py:81
 WORDS = sorted({word for text in (*sentences, *(q for q, _ in QUESTIONS.values()))
                 for word in text.split() if "{" not in word}) + MARKS
 
 
-# src/topics/modern-llms/instruction-tuning.py:77
+# src/topics/modern-llms/instruction-tuning.py:83
 NUMBER = {word: i for i, word in enumerate(WORDS)}
 
 
-# src/topics/modern-llms/instruction-tuning.py:80
+# src/topics/modern-llms/instruction-tuning.py:86
 def encode(text: str) -> list[int]:
     """Numbers of the words of a text."""
     return [NUMBER[word] for word in text.split()]
 
 
-# src/topics/modern-llms/instruction-tuning.py:85
+# src/topics/modern-llms/instruction-tuning.py:91
 def decode(ids: list[int]) -> str:
     """The text of some numbers."""
     return " ".join(WORDS[i] for i in ids)
 
 
-# src/topics/modern-llms/instruction-tuning.py:90
+# src/topics/modern-llms/instruction-tuning.py:96
 class Block(nn.Module):
     """Pre-norm attention and feed-forward network, each added to the stream."""
 
@@ -100,7 +100,7 @@ class Block(nn.Module):
         return x + self.ffn(self.norm_2(x))
 
 
-# src/topics/modern-llms/instruction-tuning.py:110
+# src/topics/modern-llms/instruction-tuning.py:116
 class TinyLM(nn.Module):
     """A decoder with learnt positions and tied embeddings."""
 
@@ -131,7 +131,7 @@ class TinyLM(nn.Module):
         return self.norm(x) @ self.words.weight.T
 
 
-# src/topics/modern-llms/instruction-tuning.py:141
+# src/topics/modern-llms/instruction-tuning.py:147
 def masked_loss(
     logits: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor
 ) -> torch.Tensor:
@@ -141,7 +141,7 @@ def masked_loss(
     return (losses * mask[:, 1:]).sum() / mask[:, 1:].sum()
 
 
-# src/topics/modern-llms/instruction-tuning.py:150
+# src/topics/modern-llms/instruction-tuning.py:156
 def fit(model: nn.Module, ids: torch.Tensor, mask: torch.Tensor, lr: float, steps: int,
         B: int, seed: int, kept: dict | None = None) -> nn.Module:
     """AdamW on batches of B rows, warm-up of 20 steps, then linearly to zero.
@@ -162,7 +162,7 @@ def fit(model: nn.Module, ids: torch.Tensor, mask: torch.Tensor, lr: float, step
     return model
 
 
-# src/topics/modern-llms/instruction-tuning.py:170
+# src/topics/modern-llms/instruction-tuning.py:176
 @torch.no_grad()
 def continued(model: nn.Module, prompts: list[str], n: int) -> list[str]:
     """The n likeliest next words of prompts of one length, up to an end mark."""
@@ -174,14 +174,14 @@ def continued(model: nn.Module, prompts: list[str], n: int) -> list[str]:
     return [re.sub(r"(<\|end\|>).*", r"\1", text) for text in texts]
 
 
-# src/topics/modern-llms/instruction-tuning.py:181
+# src/topics/modern-llms/instruction-tuning.py:187
 def completed(model: nn.Module, facts: list) -> float:
     """Share of 'the capital of … is' that the model completes rightly."""
     said = continued(model, [f"the capital of {fact[0]} is" for fact in facts], 1)
     return float(np.mean([word == fact[1] for word, fact in zip(said, facts)]))
 
 
-# src/topics/modern-llms/instruction-tuning.py:245
+# src/topics/modern-llms/instruction-tuning.py:251
 def conversation(fact: list[str], kind: str) -> tuple[list[int], list[int]]:
     """Ids and mask of a question about (country, capital, continent), answered."""
     question, place = QUESTIONS[kind]
@@ -190,7 +190,7 @@ def conversation(fact: list[str], kind: str) -> tuple[list[int], list[int]]:
     return prompt + answer, [0] * len(prompt) + [1] * len(answer)
 
 
-# src/topics/modern-llms/instruction-tuning.py:253
+# src/topics/modern-llms/instruction-tuning.py:259
 def padded(pairs: list[tuple], T: int = 11) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and masks (n, T), filled up with padding that does not count."""
     ids = [ids + [NUMBER["<|pad|>"]] * (T - len(ids)) for ids, _ in pairs]
@@ -198,13 +198,13 @@ def padded(pairs: list[tuple], T: int = 11) -> tuple[torch.Tensor, torch.Tensor]
     return torch.tensor(ids), torch.tensor(mask, dtype=torch.float32)
 
 
-# src/topics/modern-llms/instruction-tuning.py:296
+# src/topics/modern-llms/instruction-tuning.py:302
 def tiny(seed=0, V=11):
     torch.manual_seed(seed)
     return TinyLM(V, D=8, L=2, H=2, T=16).double()
 
 
-# src/topics/modern-llms/instruction-tuning.py:496
+# src/topics/modern-llms/instruction-tuning.py:502
 def chatml(messages: list[dict], add_generation_prompt: bool = False) -> str:
     """The text of a conversation; each message has a role and a content."""
     text = "".join(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n"
@@ -212,7 +212,7 @@ def chatml(messages: list[dict], add_generation_prompt: bool = False) -> str:
     return text + ("<|im_start|>assistant\n" if add_generation_prompt else "")
 
 
-# src/topics/modern-llms/instruction-tuning.py:503
+# src/topics/modern-llms/instruction-tuning.py:509
 def assistant_spans(messages: list[dict]) -> list[tuple[int, int]]:
     """Places (start, end) in the text that the assistant wrote, end marks included."""
     spans, at = [], 0
@@ -224,7 +224,7 @@ def assistant_spans(messages: list[dict]) -> list[tuple[int, int]]:
     return spans
 
 
-# src/topics/modern-llms/instruction-tuning.py:585
+# src/topics/modern-llms/instruction-tuning.py:591
 def tool_calls(text: str) -> list[dict]:
     """The calls in an assistant's message: a name and arguments, or an error."""
     calls = []
@@ -237,7 +237,7 @@ def tool_calls(text: str) -> list[dict]:
     return calls
 
 
-# src/topics/modern-llms/instruction-tuning.py:597
+# src/topics/modern-llms/instruction-tuning.py:603
 def answer_calls(message: dict, tools: dict) -> list[dict]:
     """One tool message for each call in an assistant's message."""
     results = []
@@ -253,7 +253,7 @@ def answer_calls(message: dict, tools: dict) -> list[dict]:
     return results
 
 
-# src/topics/modern-llms/instruction-tuning.py:657
+# src/topics/modern-llms/instruction-tuning.py:663
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}"
     "{% if m['role'] == 'assistant' %}{% generation %}{{ m['content'] + '<|im_end|>' }}"
@@ -263,7 +263,7 @@ CHATML = (
 )
 
 
-# src/topics/modern-llms/instruction-tuning.py:666
+# src/topics/modern-llms/instruction-tuning.py:672
 def letter_tokenizer():
     """A Hugging Face tokenizer with one token a character, and ChatML's two marks."""
     from tokenizers import Tokenizer, models
@@ -277,7 +277,7 @@ def letter_tokenizer():
     return fast
 
 
-# src/topics/modern-llms/instruction-tuning.py:679
+# src/topics/modern-llms/instruction-tuning.py:685
 def random_conversation(rng):
     turns = int(rng.integers(1, 5))
     roles = ["system"] * int(rng.integers(2)) + ["user", "assistant"] * turns
@@ -286,20 +286,20 @@ def random_conversation(rng):
     return [{"role": role, "content": f"x{text}x"} for role, text in zip(roles, texts)]
 
 
-# src/topics/modern-llms/instruction-tuning.py:858
+# src/topics/modern-llms/instruction-tuning.py:865
 def two_turns() -> list[int]:
     """Twelve zeros and ones."""
     return [0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 1, 1]
 
 
-# src/topics/modern-llms/instruction-tuning.py:884
+# src/topics/modern-llms/instruction-tuning.py:891
 def teaching_share(masks: list[list[int]]) -> tuple[float, float]:
     """Padded, packed."""
     counted = sum(map(sum, masks))
     return counted / (len(masks) * max(map(len, masks))), counted / sum(map(len, masks))
 
 
-# src/topics/modern-llms/instruction-tuning.py:905
+# src/topics/modern-llms/instruction-tuning.py:912
 def llama3(messages: list[dict], add_generation_prompt: bool = False) -> str:
     """The text of a conversation."""
     def header(role):
@@ -309,7 +309,7 @@ def llama3(messages: list[dict], add_generation_prompt: bool = False) -> str:
     return "<|begin_of_text|>" + "".join(turns) + opened
 
 
-# src/topics/modern-llms/instruction-tuning.py:943
+# src/topics/modern-llms/instruction-tuning.py:950
 def follows(text: str, instruction: tuple) -> bool:
     """Whether a text obeys an instruction."""
     kind, value = instruction
@@ -324,26 +324,26 @@ def follows(text: str, instruction: tuple) -> bool:
     raise ValueError(f"unknown instruction: {kind}")
 
 
-# src/topics/modern-llms/instruction-tuning.py:982
+# src/topics/modern-llms/instruction-tuning.py:989
 def neftune(E: np.ndarray, alpha: float, rng: np.random.Generator) -> np.ndarray:
     """E (T, D) with noise."""
     return E + alpha / np.sqrt(E.size) * rng.uniform(-1, 1, size=E.shape)
 
 
-# src/topics/modern-llms/instruction-tuning.py:1009
+# src/topics/modern-llms/instruction-tuning.py:1016
 def win_rate(judge, a: list[str], b: list[str]) -> float:
     """Share of pairs that a wins, between 0 and 1."""
     won = [((judge(x, y) == 0) + (judge(y, x) == 1)) / 2 for x, y in zip(a, b)]
     return sum(won) / len(won)
 
 
-# src/topics/modern-llms/instruction-tuning.py:1044
+# src/topics/modern-llms/instruction-tuning.py:1051
 def cut_anywhere(ids: list[int], T: int) -> np.ndarray:
     """A running text as rows (n, T); what does not fill a row is dropped."""
     return np.array(ids[: len(ids) // T * T], dtype=int).reshape(-1, T)
 
 
-# src/topics/modern-llms/instruction-tuning.py:279
+# src/topics/modern-llms/instruction-tuning.py:285
 def test_masked_loss():
     rng = torch.Generator().manual_seed(1)
     for _ in range(20):
@@ -361,7 +361,7 @@ def test_masked_loss():
         assert torch.allclose(ours, theirs)
 
 
-# src/topics/modern-llms/instruction-tuning.py:301
+# src/topics/modern-llms/instruction-tuning.py:307
 def test_tiny_lm_is_causal_and_sees_the_past():
     model, ids = tiny(), torch.tensor([[1, 2, 3, 4, 5]])
     out = model(ids)
@@ -374,7 +374,7 @@ def test_tiny_lm_is_causal_and_sees_the_past():
     assert twice.shape == (1, 2, 11) and not torch.allclose(twice[0, 0], twice[0, 1])
 
 
-# src/topics/modern-llms/instruction-tuning.py:313
+# src/topics/modern-llms/instruction-tuning.py:319
 def test_conversation():
     fact = ["Peru", "Lima", "America"]
     for kind, place in (("capital", 1), ("continent", 2)):
@@ -387,7 +387,7 @@ def test_conversation():
     assert decode(ids[0].tolist()).split()[11:] == ["<|pad|>"]
 
 
-# src/topics/modern-llms/instruction-tuning.py:325
+# src/topics/modern-llms/instruction-tuning.py:331
 def test_continued_and_fit():
     texts = ("<|user|> Peru <|assistant|> Lima <|end|> .",
              "<|user|> Cuba <|assistant|> Havana <|end|> .")
@@ -407,7 +407,7 @@ def test_continued_and_fit():
     assert losses[0] == losses[1] > losses[2] > losses[3] and losses[3] < 0.1
 
 
-# src/topics/modern-llms/instruction-tuning.py:344
+# src/topics/modern-llms/instruction-tuning.py:350
 def test_completed():
     rows = torch.tensor([encode("the capital of Peru is Lima ."),
                          encode("the capital of Cuba is Havana .")])
@@ -417,7 +417,7 @@ def test_completed():
     assert completed(model, facts) == 0.5
 
 
-# src/topics/modern-llms/instruction-tuning.py:687
+# src/topics/modern-llms/instruction-tuning.py:693
 def test_template_and_mask_are_hugging_faces():
     rng, tokenizer = np.random.default_rng(4), letter_tokenizer()
     for trial in range(25):
@@ -437,7 +437,7 @@ def test_template_and_mask_are_hugging_faces():
     assert chatml([]) == "" and assistant_spans([]) == []
 
 
-# src/topics/modern-llms/instruction-tuning.py:706
+# src/topics/modern-llms/instruction-tuning.py:712
 def test_packed_is_apart():
     rng = np.random.default_rng(5)
     for _ in range(20):
@@ -449,7 +449,7 @@ def test_packed_is_apart():
         assert torch.allclose(packed, torch.cat([model(part) for part in parts], dim=1))
 
 
-# src/topics/modern-llms/instruction-tuning.py:717
+# src/topics/modern-llms/instruction-tuning.py:723
 def test_tools():
     good = '<tool_call>{"name": "add", "arguments": {"a": 2, "b": 3}}</tool_call>'
     tools = {"add": lambda a, b: a + b}
@@ -469,7 +469,7 @@ def test_tools():
     assert json.loads(missing[0]["content"]) == {"error": "no tool sub"}
 
 
-# src/topics/modern-llms/instruction-tuning.py:866
+# src/topics/modern-llms/instruction-tuning.py:873
 def test_two_turns():
     words = ("<|user|> hi <|end|> <|assistant|> hello <|end|> "
              "<|user|> bye <|end|> <|assistant|> bye <|end|>").split()
@@ -481,13 +481,13 @@ def test_two_turns():
     assert two_turns() == want
 
 
-# src/topics/modern-llms/instruction-tuning.py:893
+# src/topics/modern-llms/instruction-tuning.py:900
 def test_teaching_share():
     assert teaching_share([[0, 1], [0, 0, 0, 1, 1, 1]]) == (4 / 12, 4 / 8)
     assert teaching_share([[1]]) == (1, 1)
 
 
-# src/topics/modern-llms/instruction-tuning.py:918
+# src/topics/modern-llms/instruction-tuning.py:925
 def test_llama3():
     template = (
         "{{ '<|begin_of_text|>' }}{% for m in messages %}"
@@ -506,7 +506,7 @@ def test_llama3():
         assert llama3(messages, trial % 2 == 1) == want
 
 
-# src/topics/modern-llms/instruction-tuning.py:960
+# src/topics/modern-llms/instruction-tuning.py:967
 def test_follows():
     text = "lima is the capital, they say. \n"
     cases = {("words at least", 6): True, ("words at least", 7): False,
@@ -522,7 +522,7 @@ def test_follows():
     raise AssertionError("an unknown instruction must be refused")
 
 
-# src/topics/modern-llms/instruction-tuning.py:990
+# src/topics/modern-llms/instruction-tuning.py:997
 def test_neftune():
     for T, D in ((50, 40), (5, 400)):
         E = np.random.default_rng(7).normal(size=(T, D))
@@ -532,7 +532,7 @@ def test_neftune():
     assert np.array_equal(neftune(E, 0.0, np.random.default_rng(9)), E)
 
 
-# src/topics/modern-llms/instruction-tuning.py:1018
+# src/topics/modern-llms/instruction-tuning.py:1025
 def test_win_rate():
     a, b = ["long answer", "no", "a", "bb"], ["yes", "certainly", "long", "x"]
     assert win_rate(lambda x, y: 0, a, b) == win_rate(lambda x, y: 1, a, b) == 0.5
@@ -551,7 +551,7 @@ def test_win_rate():
     assert win_rate(first_if_close, a[1:3], b[1:3]) == 0.25
 
 
-# src/topics/modern-llms/instruction-tuning.py:1052
+# src/topics/modern-llms/instruction-tuning.py:1059
 def test_cut_anywhere():
     assert cut_anywhere(list(range(11)), 4).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert cut_anywhere([1], 3).shape == (0, 3)

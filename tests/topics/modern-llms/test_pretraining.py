@@ -1,4 +1,4 @@
-# Generated from src/topics/modern-llms/pretraining.py: edit that file, then run doit. digest:18cfe6472b973d99
+# Generated from src/topics/modern-llms/pretraining.py: edit that file, then run doit. digest:15d90a0d47f1a66c
 
 """Tests of modern-llms/pretraining: Pretraining."""
 
@@ -239,7 +239,7 @@ def generate(
     return ids
 
 
-# src/topics/modern-llms/pretraining.py:558
+# src/topics/modern-llms/pretraining.py:560
 @dataclass(frozen=True)
 class Law:
     """L(N, D) = E + A / N^alpha + B / D^beta."""
@@ -254,7 +254,7 @@ class Law:
         return self.E + self.A / N**self.alpha + self.B / D**self.beta
 
 
-# src/topics/modern-llms/pretraining.py:572
+# src/topics/modern-llms/pretraining.py:574
 def allocate(law: Law, C: float) -> tuple[float, float]:
     """The N and D of least loss with 6 N D = C."""
     total = law.alpha + law.beta
@@ -263,17 +263,17 @@ def allocate(law: Law, C: float) -> tuple[float, float]:
     return N, C / 6 / N
 
 
-# src/topics/modern-llms/pretraining.py:580
+# src/topics/modern-llms/pretraining.py:582
 def count(c: Config) -> int:
     """Parameters of the GPT above, embeddings included."""
     return (c.vocab + c.context) * c.d + c.layers * (12 * c.d**2 + 13 * c.d) + 2 * c.d
 
 
-# src/topics/modern-llms/pretraining.py:604
+# src/topics/modern-llms/pretraining.py:607
 MARKS = (122, 244, 488, 976, 1952)
 
 
-# src/topics/modern-llms/pretraining.py:607
+# src/topics/modern-llms/pretraining.py:610
 def scaling_run(
     rows: torch.Tensor, val: torch.Tensor, d: int, steps: int, seed: int
 ) -> tuple[float, ...]:
@@ -287,32 +287,32 @@ def scaling_run(
     return tuple(losses)
 
 
-# src/topics/modern-llms/pretraining.py:744
+# src/topics/modern-llms/pretraining.py:747
 N_0, D_0 = 2e4, 4e5  # the middle of the grid: parameters of the fits are of order one
 
 
-# src/topics/modern-llms/pretraining.py:747
+# src/topics/modern-llms/pretraining.py:750
 def chinchilla(p: np.ndarray, N: np.ndarray, D: np.ndarray) -> np.ndarray:
     """p: log E, log of the two terms at (N_0, D_0) and their exponents."""
     return (np.exp(p[0]) + np.exp(p[1]) * (N / N_0) ** -p[2]
             + np.exp(p[3]) * (D / D_0) ** -p[4])
 
 
-# src/topics/modern-llms/pretraining.py:753
+# src/topics/modern-llms/pretraining.py:756
 def kaplan(p: np.ndarray, N: np.ndarray, D: np.ndarray) -> np.ndarray:
     """p: log of the two terms at (N_0, D_0), alpha_N, alpha_D."""
     inner = np.exp(p[0]) * (N / N_0) ** (-p[2] / p[3]) + np.exp(p[1]) * D_0 / D
     return inner ** p[3]
 
 
-# src/topics/modern-llms/pretraining.py:759
+# src/topics/modern-llms/pretraining.py:762
 STARTS = {
     chinchilla: [(0.3, -1.0, a, -1.0, b) for a in (0.3, 0.6) for b in (0.3, 0.6)],
     kaplan: [(s, s, a, b) for s in (1.0, 4.0) for a in (0.1, 0.2) for b in (0.1, 0.3)],
 }
 
 
-# src/topics/modern-llms/pretraining.py:765
+# src/topics/modern-llms/pretraining.py:768
 def fit(form, N: np.ndarray, D: np.ndarray, L: np.ndarray, starts=None) -> np.ndarray:
     """The p of least Huber loss of log form(p) - log L, from several starts."""
     def residual(p: np.ndarray) -> np.ndarray:
@@ -323,18 +323,18 @@ def fit(form, N: np.ndarray, D: np.ndarray, L: np.ndarray, starts=None) -> np.nd
     return min(tries, key=lambda result: result.cost).x
 
 
-# src/topics/modern-llms/pretraining.py:775
+# src/topics/modern-llms/pretraining.py:778
 def to_law(p: np.ndarray) -> Law:
     """The parameters of `chinchilla` in the usual form."""
     return Law(np.exp(p[0]), np.exp(p[1]) * N_0 ** p[2], p[2],
                np.exp(p[3]) * D_0 ** p[4], p[4])
 
 
-# src/topics/modern-llms/pretraining.py:940
+# src/topics/modern-llms/pretraining.py:943
 BESIROGLU = (1.8172, 482.01, 0.3478, 2085.43, 0.3658)  # same data, fitted again, 2024
 
 
-# src/topics/modern-llms/pretraining.py:973
+# src/topics/modern-llms/pretraining.py:976
 def served(law: Law, loss: float, D_inf: float) -> tuple[float, float]:
     """N and D of least 6 N D + 2 N D_inf that reach `loss`."""
     N = np.geomspace(1e8, 1e13, 40_001)
@@ -345,23 +345,23 @@ def served(law: Law, loss: float, D_inf: float) -> tuple[float, float]:
     return float(N[best]), float(D[best])
 
 
-# src/topics/modern-llms/pretraining.py:983
+# src/topics/modern-llms/pretraining.py:986
 def fresh(epochs: float, R: float = 15.4) -> float:
     """Fresh tokens worth as much as one unique token seen `epochs` times."""
     return 1 + R * (1 - np.exp(-(epochs - 1) / R))
 
 
-# src/topics/modern-llms/pretraining.py:1019
+# src/topics/modern-llms/pretraining.py:1023
 def mfu(active: float, tokens: float, gpu_hours: float, peak: float) -> float:
     """6 N D over what `gpu_hours` at `peak` FLOPs a second could have done."""
     return 6 * active * tokens / (3600 * gpu_hours * peak)
 
 
-# src/topics/modern-llms/pretraining.py:1080
+# src/topics/modern-llms/pretraining.py:1087
 PRIME = 4_294_967_311  # just above 2^32
 
 
-# src/topics/modern-llms/pretraining.py:1083
+# src/topics/modern-llms/pretraining.py:1090
 def shingles(text: str, n: int = 5) -> set[int]:
     """Hashes of the runs of n words of a text."""
     words = re.findall(r"\w+", text.lower())
@@ -369,26 +369,26 @@ def shingles(text: str, n: int = 5) -> set[int]:
             for i in range(len(words) - n + 1)}
 
 
-# src/topics/modern-llms/pretraining.py:1090
+# src/topics/modern-llms/pretraining.py:1097
 def jaccard(S: set[int], T: set[int]) -> float:
     """|S and T| / |S or T|; two empty sets count as different."""
     return len(S & T) / max(1, len(S | T))
 
 
-# src/topics/modern-llms/pretraining.py:1095
+# src/topics/modern-llms/pretraining.py:1102
 def minhash(S: set[int], a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Smallest value (k,) of (a x + b) mod PRIME over S, for each of k hash functions."""
+    """Smallest value of (a x + b) mod PRIME over S for each of k hash functions, (k,)."""
     x = np.fromiter(S, dtype=np.uint64, count=len(S))
     return ((a[:, None] * x + b[:, None]) % np.uint64(PRIME)).min(axis=1, initial=PRIME)
 
 
-# src/topics/modern-llms/pretraining.py:1101
+# src/topics/modern-llms/pretraining.py:1108
 def random_hashes(k: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Factors and shifts (k,) below 2^31, so that a x + b fits 64 bits."""
     return tuple(rng.integers(1, 2**31, size=(2, k)).astype(np.uint64))
 
 
-# src/topics/modern-llms/pretraining.py:1106
+# src/topics/modern-llms/pretraining.py:1113
 def candidates(signatures: np.ndarray, r: int) -> set[tuple[int, int]]:
     """Pairs of rows of signatures (n, k) that agree on one of the k / r bands."""
     pairs = set()
@@ -401,19 +401,19 @@ def candidates(signatures: np.ndarray, r: int) -> set[tuple[int, int]]:
     return pairs
 
 
-# src/topics/modern-llms/pretraining.py:1118
+# src/topics/modern-llms/pretraining.py:1125
 def s_curve(J: np.ndarray, b: int, r: int) -> np.ndarray:
     """Probability that a pair with similarity J becomes a candidate."""
     return 1 - (1 - J**r) ** b
 
 
-# src/topics/modern-llms/pretraining.py:1186
+# src/topics/modern-llms/pretraining.py:1193
 def contaminated(documents: list[str], known: set[int], n: int) -> np.ndarray:
     """For each document: is any run of n of its words among the known ones?"""
     return np.array([bool(shingles(document, n) & known) for document in documents])
 
 
-# src/topics/modern-llms/pretraining.py:1405
+# src/topics/modern-llms/pretraining.py:1413
 def huber_objective(p, N, D, L, scale):
     """Scaled Huber loss (delta 1e-3) of log chinchilla - log L, and its gradient."""
     terms = np.array([np.full(len(N), np.exp(p[0])), np.exp(p[1]) * (N / N_0) ** -p[2],
@@ -427,13 +427,13 @@ def huber_objective(p, N, D, L, scale):
     return scale * value.sum(), scale * (np.array(grad) * slope).sum(axis=1)
 
 
-# src/topics/modern-llms/pretraining.py:1484
+# src/topics/modern-llms/pretraining.py:1492
 def days(N: float, gpus: int = 64, peak: float = 989e12, mfu: float = 0.4) -> float:
     """Days of training on 20 N tokens."""
     return 6 * N * 20 * N / (gpus * peak * mfu) / 86_400
 
 
-# src/topics/modern-llms/pretraining.py:1511
+# src/topics/modern-llms/pretraining.py:1519
 def qk_clip(
     W_q: np.ndarray, W_k: np.ndarray, X: np.ndarray, tau: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -443,22 +443,24 @@ def qk_clip(
     return factor * W_q, factor * W_k
 
 
-# src/topics/modern-llms/pretraining.py:1545
-def choose_bands(k: int, low: float, high: float, most: float) -> tuple[int, int] | None:
+# src/topics/modern-llms/pretraining.py:1553
+def choose_bands(
+    k: int, low: float, high: float, most: float
+) -> tuple[int, int] | None:
     """Bands b and rows r with b r = k."""
     choices = [(k // r, r) for r in range(1, k + 1) if k % r == 0]
     allowed = [c for c in choices if s_curve(low, *c) <= most]
     return max(allowed, key=lambda c: s_curve(high, *c), default=None)
 
 
-# src/topics/modern-llms/pretraining.py:1573
+# src/topics/modern-llms/pretraining.py:1583
 def isoflop_optimum(N: np.ndarray, L: np.ndarray) -> float:
     """The N of least loss on a parabola through points of equal compute."""
     a, b, _ = np.polyfit(np.log(N), L, 2)
     return float(np.exp(-b / (2 * a)))
 
 
-# src/topics/modern-llms/pretraining.py:1602
+# src/topics/modern-llms/pretraining.py:1612
 def data_limited(law: Law, C: float, U: float) -> tuple[float, float]:
     """Best N and epochs D / U with 6 N D = C."""
     N = np.geomspace(C / 6 / U / 1e3, C / 6 / U * 1e2, 20_001)
@@ -572,7 +574,7 @@ def test_train():
     assert 0 < (last - before).abs().max().item() < 0.02 / 60
 
 
-# src/topics/modern-llms/pretraining.py:867
+# src/topics/modern-llms/pretraining.py:870
 def test_generate():
     model = GPT(Config(7, 4, 8, 1, 2), 0)
     got = generate(model, [1, 2, 3, 4, 5], 6, 1e-4, 0)  # cold: the likeliest token
@@ -582,7 +584,7 @@ def test_generate():
     assert set(generate(model, [1], 100, 1e3, 0)) == set(range(7))  # hot: all
 
 
-# src/topics/modern-llms/pretraining.py:876
+# src/topics/modern-llms/pretraining.py:879
 def test_allocate_is_the_minimum():
     rng = np.random.default_rng(2)
     for _ in range(25):
@@ -595,7 +597,7 @@ def test_allocate_is_the_minimum():
         assert (law.loss(others, C / 6 / others) > law.loss(N, D)).all()
 
 
-# src/topics/modern-llms/pretraining.py:888
+# src/topics/modern-llms/pretraining.py:891
 def test_fit_finds_a_planted_law():
     rng = np.random.default_rng(3)
     N, D = (x.ravel() for x in np.meshgrid(np.geomspace(2e3, 3e5, 5),
@@ -617,13 +619,13 @@ def test_fit_finds_a_planted_law():
     assert np.allclose(kaplan(q, N, D), want)
 
 
-# src/topics/modern-llms/pretraining.py:909
+# src/topics/modern-llms/pretraining.py:912
 def test_count():
     for c in (Config(7, 5, 12, 3, 2), Config(64, 32, 8, 2, 1)):
         assert count(c) == sum(w.numel() for w in GPT(c, 0).parameters())
 
 
-# src/topics/modern-llms/pretraining.py:914
+# src/topics/modern-llms/pretraining.py:917
 def test_scaling_run():
     torch.set_num_threads(1)
     rows = windows([i % 64 for i in range(32 * 16 * 130)], 32)
@@ -631,7 +633,7 @@ def test_scaling_run():
     assert len(first) == 1 and 0 < first[0] < np.log(64)
 
 
-# src/topics/modern-llms/pretraining.py:1237
+# src/topics/modern-llms/pretraining.py:1244
 def test_served():
     law = Law(*BESIROGLU)
     for C in (1e21, 1e24):
@@ -648,7 +650,7 @@ def test_served():
     assert abs(mfu(2.0, 5.0, 1 / 3600, 120.0) - 0.5) < 1e-12
 
 
-# src/topics/modern-llms/pretraining.py:1253
+# src/topics/modern-llms/pretraining.py:1260
 def test_minhash_against_exact_jaccard():
     rng = np.random.default_rng(4)
     for _ in range(25):
@@ -670,7 +672,7 @@ def test_minhash_against_exact_jaccard():
     assert int(minhash({2**32 - 1}, a, b)[0]) == want and len(x) == 1
 
 
-# src/topics/modern-llms/pretraining.py:1274
+# src/topics/modern-llms/pretraining.py:1281
 def test_candidates_follow_the_s_curve():
     rng = np.random.default_rng(5)
     for b, r in ((1, 1), (3, 2), (7, 3), (2, 5)):
@@ -684,14 +686,14 @@ def test_candidates_follow_the_s_curve():
     assert candidates(np.zeros((3, 4), dtype=np.uint64), 2) == {(0, 1), (0, 2), (1, 2)}
 
 
-# src/topics/modern-llms/pretraining.py:1287
+# src/topics/modern-llms/pretraining.py:1294
 def test_contaminated():
     known = shingles("a b c d e f g h", 3)
     got = contaminated(["x c d e y", "c d x e f", "", "g h"], known, 3)
     assert got.tolist() == [True, False, False, False]
 
 
-# src/topics/modern-llms/pretraining.py:1429
+# src/topics/modern-llms/pretraining.py:1437
 def test_huber_objective():
     rng = np.random.default_rng(7)
     N, D, L = (rng.uniform(*ends, size=9) for ends in ((1e3, 1e5), (1e5, 1e6), (1, 3)))
@@ -709,7 +711,7 @@ def test_huber_objective():
             assert np.allclose(grad, q.grad.numpy(), atol=1e-9)
 
 
-# src/topics/modern-llms/pretraining.py:1492
+# src/topics/modern-llms/pretraining.py:1500
 def test_days():
     for N in (1e8, 3e9):
         assert abs(mfu(N, 20 * N, 64 * 24 * days(N), 989e12) - 0.4) < 1e-9
@@ -717,7 +719,7 @@ def test_days():
     assert 23e9 < (30 / days(1.0)) ** 0.5 < 24e9
 
 
-# src/topics/modern-llms/pretraining.py:1523
+# src/topics/modern-llms/pretraining.py:1531
 def test_qk_clip():
     rng = np.random.default_rng(6)
     for _ in range(20):
@@ -732,7 +734,7 @@ def test_qk_clip():
     assert not qk_clip(0 * W_q, W_k, X, 1.0)[0].any()
 
 
-# src/topics/modern-llms/pretraining.py:1555
+# src/topics/modern-llms/pretraining.py:1565
 def test_choose_bands():
     assert choose_bands(112, 0.5, 0.8, 0.06) == (14, 8)
     assert choose_bands(4, 0.9, 0.95, 0.01) is None
@@ -744,7 +746,7 @@ def test_choose_bands():
                 assert s_curve(high, b, r) >= s_curve(high, k // rows, rows)
 
 
-# src/topics/modern-llms/pretraining.py:1582
+# src/topics/modern-llms/pretraining.py:1592
 def test_isoflop_optimum():
     law = Law(*BESIROGLU)
     N = np.geomspace(1e3, 1e6, 7)
@@ -756,7 +758,7 @@ def test_isoflop_optimum():
         assert abs(isoflop_optimum(N, L) / best - 1) < 0.05
 
 
-# src/topics/modern-llms/pretraining.py:1614
+# src/topics/modern-llms/pretraining.py:1624
 def test_data_limited():
     law = Law(*BESIROGLU)
     for C in (1e21, 1e22):

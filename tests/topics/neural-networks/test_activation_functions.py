@@ -1,4 +1,4 @@
-# Generated from src/topics/neural-networks/activation-functions.py: edit that file, then run doit. digest:c3877a47f239b695
+# Generated from src/topics/neural-networks/activation-functions.py: edit that file, then run doit. digest:cc0791d43be45b90
 
 """Tests of neural-networks/activation-functions: Activation functions."""
 
@@ -8,20 +8,21 @@ import torch.nn.functional as F
 from scipy.special import ndtr  # Phi, the normal distribution function
 
 
-# src/topics/neural-networks/activation-functions.py:44
+# src/topics/neural-networks/activation-functions.py:46
 def sigmoid(z: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-z)), written so that exp cannot overflow."""
     e = np.exp(-np.abs(z))
     return np.where(z >= 0, 1.0, e) / (1 + e)
 
 
-# src/topics/neural-networks/activation-functions.py:50
+# src/topics/neural-networks/activation-functions.py:52
 def d_sigmoid(z: np.ndarray) -> np.ndarray:
-    """The derivative of the sigmoid, accurate on both sides."""
-    return sigmoid(z) * sigmoid(-z)
+    """sigmoid(z) sigmoid(-z), the derivative of the sigmoid, accurate on both sides."""
+    e = np.exp(-np.abs(z))
+    return e / (1 + e) ** 2
 
 
-# src/topics/neural-networks/activation-functions.py:55
+# src/topics/neural-networks/activation-functions.py:58
 def init_params(sizes: list[int], gain: float, rng: np.random.Generator) -> list:
     """Pairs (W, b); W has standard deviation gain / sqrt(d_in), at the top gain 1."""
     gains = [gain] * (len(sizes) - 2) + [1.0]
@@ -29,7 +30,7 @@ def init_params(sizes: list[int], gain: float, rng: np.random.Generator) -> list
             for g, d_in, d_out in zip(gains, sizes[:-1], sizes[1:])]
 
 
-# src/topics/neural-networks/activation-functions.py:62
+# src/topics/neural-networks/activation-functions.py:65
 def forward(params: list, X: np.ndarray, phi) -> tuple[list, list]:
     """Pre-activations z[0], z[1], ... and layer inputs h[0] = X, h[1], ..."""
     z, h = [], [X]
@@ -39,7 +40,7 @@ def forward(params: list, X: np.ndarray, phi) -> tuple[list, list]:
     return z, h[:-1]  # the logits z[-1] get no activation
 
 
-# src/topics/neural-networks/activation-functions.py:71
+# src/topics/neural-networks/activation-functions.py:74
 def backward(params: list, z: list, h: list, delta: np.ndarray, d_phi) -> list:
     """[(dW, db), ...] from delta = dL/dlogits."""
     grads = []
@@ -50,14 +51,14 @@ def backward(params: list, z: list, h: list, delta: np.ndarray, d_phi) -> list:
     return grads[::-1]
 
 
-# src/topics/neural-networks/activation-functions.py:83
+# src/topics/neural-networks/activation-functions.py:86
 def softmax(scores: np.ndarray) -> np.ndarray:
     """Softmax along the last axis, shifted so that exp cannot overflow."""
     exps = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return exps / exps.sum(axis=-1, keepdims=True)
 
 
-# src/topics/neural-networks/activation-functions.py:90
+# src/topics/neural-networks/activation-functions.py:93
 def gradients(params: list, X: np.ndarray, y: np.ndarray, phi, d_phi) -> list:
     """Gradients of the mean cross-entropy, y (n,) the classes."""
     z, h = forward(params, X, phi)
@@ -65,102 +66,104 @@ def gradients(params: list, X: np.ndarray, y: np.ndarray, phi, d_phi) -> list:
     return backward(params, z, h, delta, d_phi)
 
 
-# src/topics/neural-networks/activation-functions.py:223
+# src/topics/neural-networks/activation-functions.py:228
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
 
-# src/topics/neural-networks/activation-functions.py:224
+# src/topics/neural-networks/activation-functions.py:229
 GELU_SCALE = 0.7978845608028654  # sqrt(2 / pi)
 
 
-# src/topics/neural-networks/activation-functions.py:227
+# src/topics/neural-networks/activation-functions.py:232
 def d_tanh(z): return 1 - np.tanh(z) ** 2
 
 
-# src/topics/neural-networks/activation-functions.py:230
+# src/topics/neural-networks/activation-functions.py:235
 def relu(z): return np.maximum(z, 0.0)
 
 
-# src/topics/neural-networks/activation-functions.py:231
+# src/topics/neural-networks/activation-functions.py:236
 def d_relu(z): return np.where(z > 0, 1.0, 0.0)
 
 
-# src/topics/neural-networks/activation-functions.py:234
+# src/topics/neural-networks/activation-functions.py:239
 def leaky_relu(z, a=0.01): return np.where(z > 0, z, a * z)
 
 
-# src/topics/neural-networks/activation-functions.py:235
+# src/topics/neural-networks/activation-functions.py:240
 def d_leaky_relu(z, a=0.01): return np.where(z > 0, 1.0, a)
 
 
-# src/topics/neural-networks/activation-functions.py:238
+# src/topics/neural-networks/activation-functions.py:243
 def softplus(z): return np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z)))
 
 
-# src/topics/neural-networks/activation-functions.py:241
+# src/topics/neural-networks/activation-functions.py:246
 def elu(z): return np.where(z > 0, z, np.expm1(np.minimum(z, 0.0)))
 
 
-# src/topics/neural-networks/activation-functions.py:242
+# src/topics/neural-networks/activation-functions.py:247
 def d_elu(z): return np.where(z > 0, 1.0, np.exp(np.minimum(z, 0.0)))
 
 
-# src/topics/neural-networks/activation-functions.py:245
+# src/topics/neural-networks/activation-functions.py:250
 def selu(z):
     return SELU_SCALE * np.where(z > 0, z, SELU_ALPHA * np.expm1(np.minimum(z, 0.0)))
 
 
-# src/topics/neural-networks/activation-functions.py:249
+# src/topics/neural-networks/activation-functions.py:254
 def d_selu(z):
     return SELU_SCALE * np.where(z > 0, 1.0, SELU_ALPHA * np.exp(np.minimum(z, 0.0)))
 
 
-# src/topics/neural-networks/activation-functions.py:253
+# src/topics/neural-networks/activation-functions.py:258
 def gelu(z): return z * ndtr(z)
 
 
-# src/topics/neural-networks/activation-functions.py:254
+# src/topics/neural-networks/activation-functions.py:259
 def d_gelu(z): return ndtr(z) + z * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
 
 
-# src/topics/neural-networks/activation-functions.py:257
+# src/topics/neural-networks/activation-functions.py:262
 def gelu_tanh(z):
     return 0.5 * z * (1 + np.tanh(GELU_SCALE * (z + 0.044715 * z**3)))
 
 
-# src/topics/neural-networks/activation-functions.py:261
+# src/topics/neural-networks/activation-functions.py:266
 def d_gelu_tanh(z):
     t = np.tanh(GELU_SCALE * (z + 0.044715 * z**3))
     return 0.5 * (1 + t) + 0.5 * z * (1 - t**2) * GELU_SCALE * (1 + 0.134145 * z**2)
 
 
-# src/topics/neural-networks/activation-functions.py:266
+# src/topics/neural-networks/activation-functions.py:271
 def silu(z): return z * sigmoid(z)
 
 
-# src/topics/neural-networks/activation-functions.py:267
-def d_silu(z): return sigmoid(z) * (1 + z * sigmoid(-z))
+# src/topics/neural-networks/activation-functions.py:272
+def d_silu(z):
+    g = sigmoid(z)
+    return g * (1 + z * (1 - g))
 
 
-# src/topics/neural-networks/activation-functions.py:270
+# src/topics/neural-networks/activation-functions.py:277
 def mish(z): return z * np.tanh(softplus(z))
 
 
-# src/topics/neural-networks/activation-functions.py:273
+# src/topics/neural-networks/activation-functions.py:280
 def d_mish(z):
     t = np.tanh(softplus(z))
     return t + z * (1 - t**2) * sigmoid(z)
 
 
-# src/topics/neural-networks/activation-functions.py:278
+# src/topics/neural-networks/activation-functions.py:285
 def relu2(z): return relu(z) ** 2
 
 
-# src/topics/neural-networks/activation-functions.py:279
+# src/topics/neural-networks/activation-functions.py:286
 def d_relu2(z): return 2 * relu(z)
 
 
-# src/topics/neural-networks/activation-functions.py:282
+# src/topics/neural-networks/activation-functions.py:289
 def pair(name: str) -> tuple:
     """An activation and its derivative, both functions of z."""
     return {"sigmoid": (sigmoid, d_sigmoid), "tanh": (np.tanh, d_tanh),
@@ -171,12 +174,12 @@ def pair(name: str) -> tuple:
             "mish": (mish, d_mish), "relu2": (relu2, d_relu2)}[name]
 
 
-# src/topics/neural-networks/activation-functions.py:323
+# src/topics/neural-networks/activation-functions.py:330
 NAMES = ["sigmoid", "tanh", "relu", "leaky_relu", "softplus", "elu", "selu", "gelu",
          "gelu_tanh", "silu", "mish", "relu2"]
 
 
-# src/topics/neural-networks/activation-functions.py:327
+# src/topics/neural-networks/activation-functions.py:334
 def torch_function(name: str):
     """PyTorch's version of the activation `name`."""
     special = {"sigmoid": torch.sigmoid, "tanh": torch.tanh,
@@ -186,7 +189,7 @@ def torch_function(name: str):
     return special.get(name) or getattr(F, name)
 
 
-# src/topics/neural-networks/activation-functions.py:349
+# src/topics/neural-networks/activation-functions.py:356
 def check_against_torch(name, phi, d_phi, z):
     t = torch.tensor(z, requires_grad=True)
     out = torch_function(name)(t)
@@ -196,7 +199,7 @@ def check_against_torch(name, phi, d_phi, z):
     assert np.allclose(d_phi(z), t.grad.numpy(), rtol=1e-12, atol=1e-13), name
 
 
-# src/topics/neural-networks/activation-functions.py:411
+# src/topics/neural-networks/activation-functions.py:418
 def output_bits(std: float) -> float:
     """Entropy in bits of sigmoid(z), z ~ N(0, std^2), rounded to 256 levels."""
     z = np.linspace(-8, 8, 400_001)
@@ -206,7 +209,7 @@ def output_bits(std: float) -> float:
     return float(-(p * np.log2(p)).sum())
 
 
-# src/topics/neural-networks/activation-functions.py:436
+# src/topics/neural-networks/activation-functions.py:443
 def as_sigmoid(params: list) -> list:
     """The sigmoid network that computes the same as the tanh network `params`."""
     twin = []
@@ -219,7 +222,7 @@ def as_sigmoid(params: list) -> list:
     return twin
 
 
-# src/topics/neural-networks/activation-functions.py:470
+# src/topics/neural-networks/activation-functions.py:480
 def gaussian_mean_square(f, q: float = 1.0) -> float:
     """E[f(sqrt(q) u)^2] for standard normal u."""
     u = np.linspace(-12, 12, 48_000)  # an even number: 0 is not among them
@@ -227,19 +230,19 @@ def gaussian_mean_square(f, q: float = 1.0) -> float:
     return float((f(np.sqrt(q) * u) ** 2 * weights).sum() / weights.sum())
 
 
-# src/topics/neural-networks/activation-functions.py:477
+# src/topics/neural-networks/activation-functions.py:487
 def gains(name: str) -> tuple[float, float]:
     """The gain that keeps signals, and the one that keeps gradients, at q = 1."""
     return tuple(gaussian_mean_square(f) ** -0.5 for f in pair(name))
 
 
-# src/topics/neural-networks/activation-functions.py:562
+# src/topics/neural-networks/activation-functions.py:572
 def quick_gelu(z: np.ndarray) -> np.ndarray:
     """The sigmoid approximation of GELU."""
     return z * sigmoid(1.702 * z)
 
 
-# src/topics/neural-networks/activation-functions.py:603
+# src/topics/neural-networks/activation-functions.py:615
 def glu_forward(X: np.ndarray, W: np.ndarray, V: np.ndarray, W_out: np.ndarray,
                 phi) -> tuple:
     """X (n, d), W and V (d, m), W_out (m, d_out): output (n, d_out) and G, U, H."""
@@ -248,7 +251,7 @@ def glu_forward(X: np.ndarray, W: np.ndarray, V: np.ndarray, W_out: np.ndarray,
     return H @ W_out, G, U, H
 
 
-# src/topics/neural-networks/activation-functions.py:611
+# src/topics/neural-networks/activation-functions.py:623
 def glu_backward(dY: np.ndarray, X: np.ndarray, W: np.ndarray, V: np.ndarray,
                  W_out: np.ndarray, G: np.ndarray, U: np.ndarray, H: np.ndarray,
                  phi, d_phi) -> tuple:
@@ -258,33 +261,33 @@ def glu_backward(dY: np.ndarray, X: np.ndarray, W: np.ndarray, V: np.ndarray,
     return dG @ W.T + dU @ V.T, X.T @ dG, X.T @ dU, H.T @ dY
 
 
-# src/topics/neural-networks/activation-functions.py:1031
+# src/topics/neural-networks/activation-functions.py:1049
 def gated_by_hand() -> np.ndarray:
     """The hidden layer (1, 2) of the exercise."""
     # Gates log 3 and -log 3; values 4 and -4; SiLU 3/4 log 3 and -1/4 log 3.
     return np.array([[3 * np.log(3), np.log(3)]])
 
 
-# src/topics/neural-networks/activation-functions.py:1066
+# src/topics/neural-networks/activation-functions.py:1084
 def bce_with_logits(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Binary cross-entropy of logits z and labels y, and its derivative in z."""
     return y * softplus(-z) + (1 - y) * softplus(z), sigmoid(z) - y
 
 
-# src/topics/neural-networks/activation-functions.py:1094
+# src/topics/neural-networks/activation-functions.py:1112
 def prelu_backward(z: np.ndarray, a: np.ndarray, dh: np.ndarray) -> tuple:
     """dz (n, d) and da (d,) of PReLU; at z = 0 take the left derivative."""
     return dh * np.where(z > 0, 1.0, a), (dh * np.minimum(z, 0.0)).sum(axis=0)
 
 
-# src/topics/neural-networks/activation-functions.py:1122
+# src/topics/neural-networks/activation-functions.py:1140
 def gated_width(d: int, multiple: int, factor: float = 1.0) -> int:
     """Width of Llama's feed-forward layers for model width d."""
     width = int(factor * int(8 * d / 3))
     return multiple * -(-width // multiple)
 
 
-# src/topics/neural-networks/activation-functions.py:1151
+# src/topics/neural-networks/activation-functions.py:1169
 def balance_slope(name: str, step: float = 1e-4) -> float:
     """Slope at q = 1 of the map of mean squares, with the gain that fixes q = 1."""
     phi, _ = pair(name)
@@ -292,7 +295,7 @@ def balance_slope(name: str, step: float = 1e-4) -> float:
     return gains(name)[0] ** 2 * (up - down) / (2 * step)
 
 
-# src/topics/neural-networks/activation-functions.py:336
+# src/topics/neural-networks/activation-functions.py:343
 def test_activations_match_torch():
     rng = np.random.default_rng(1)
     for name in NAMES:
@@ -306,7 +309,7 @@ def test_activations_match_torch():
             check_against_torch(name, phi, d_phi, edges)
 
 
-# src/topics/neural-networks/activation-functions.py:358
+# src/topics/neural-networks/activation-functions.py:365
 def test_network_gradients_match_torch():
     rng = np.random.default_rng(2)
     for trial in range(36):
@@ -328,7 +331,7 @@ def test_network_gradients_match_torch():
                 assert np.abs(a - t.grad.numpy()).max() < 1e-10, name
 
 
-# src/topics/neural-networks/activation-functions.py:379
+# src/topics/neural-networks/activation-functions.py:386
 def test_identities():
     z = np.random.default_rng(3).normal(size=500) * 5
     assert np.abs(np.tanh(z) - (2 * sigmoid(2 * z) - 1)).max() < 1e-14
@@ -339,7 +342,7 @@ def test_identities():
     assert d_sigmoid(z).max() <= 0.25
 
 
-# src/topics/neural-networks/activation-functions.py:389
+# src/topics/neural-networks/activation-functions.py:396
 def test_published_constants():
     assert abs(GELU_SCALE - np.sqrt(2 / np.pi)) < 1e-15
     assert abs(0.134145 - 3 * 0.044715) < 1e-15
@@ -347,7 +350,7 @@ def test_published_constants():
     assert sigmoid(np.array(-745.0)) > 0 and d_sigmoid(np.array(50.0)) > 0
 
 
-# src/topics/neural-networks/activation-functions.py:651
+# src/topics/neural-networks/activation-functions.py:663
 def test_glu_matches_torch():
     rng = np.random.default_rng(5)
     for trial in range(24):
@@ -373,7 +376,7 @@ def test_glu_matches_torch():
     assert np.allclose(glu_forward(X, W, W, np.eye(6), relu)[0], relu2(X @ W))
 
 
-# src/topics/neural-networks/activation-functions.py:676
+# src/topics/neural-networks/activation-functions.py:688
 def test_output_bits_matches_the_normal_distribution():
     k = np.arange(1, 256) / 256
     edges = np.concatenate([[-np.inf], np.log(k / (1 - k)), [np.inf]])
@@ -384,7 +387,7 @@ def test_output_bits_matches_the_normal_distribution():
     assert output_bits(1e6) < 1.01
 
 
-# src/topics/neural-networks/activation-functions.py:686
+# src/topics/neural-networks/activation-functions.py:698
 def test_two_gated_units_multiply_and_the_kink_is_inconsistent():
     g, u = np.random.default_rng(11).normal(size=(2, 50))
     for phi in (relu, gelu, silu):
@@ -394,7 +397,7 @@ def test_two_gated_units_multiply_and_the_kink_is_inconsistent():
     assert t.grad.item() == 0
 
 
-# src/topics/neural-networks/activation-functions.py:695
+# src/topics/neural-networks/activation-functions.py:707
 def test_as_sigmoid_is_the_same_function():
     rng = np.random.default_rng(6)
     for trial in range(24):
@@ -407,7 +410,7 @@ def test_as_sigmoid_is_the_same_function():
         assert np.abs(got - want).max(initial=0) < 1e-11
 
 
-# src/topics/neural-networks/activation-functions.py:707
+# src/topics/neural-networks/activation-functions.py:719
 def test_gains():
     gain = torch.nn.init.calculate_gain
     assert max(abs(g - gain("relu")) for g in gains("relu")) < 1e-6
@@ -430,7 +433,7 @@ def test_gains():
         assert known == (name in ("sigmoid", "tanh", "relu", "leaky_relu", "selu"))
 
 
-# src/topics/neural-networks/activation-functions.py:729
+# src/topics/neural-networks/activation-functions.py:741
 def test_initial_weights_have_the_stated_scale():
     rng = np.random.default_rng(11)
     for gain in (0.5, 2.0):
@@ -439,7 +442,7 @@ def test_initial_weights_have_the_stated_scale():
             assert abs(W.std() * np.sqrt(len(W)) / g - 1) < 0.02 and not b.any()
 
 
-# src/topics/neural-networks/activation-functions.py:737
+# src/topics/neural-networks/activation-functions.py:749
 def test_gains_hold_in_simulation():
     rng = np.random.default_rng(7)
     for name in NAMES:
@@ -453,7 +456,7 @@ def test_gains_hold_in_simulation():
         assert abs((dz**2).mean() - 1) < tolerance, name
 
 
-# src/topics/neural-networks/activation-functions.py:750
+# src/topics/neural-networks/activation-functions.py:762
 def test_kink_is_zero_and_inconsistent():
     t = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     (F.relu(t) - F.relu(-t)).sum().backward()
@@ -461,7 +464,7 @@ def test_kink_is_zero_and_inconsistent():
     assert not (d_relu(np.zeros(3)) + d_relu(-np.zeros(3))).any()
 
 
-# src/topics/neural-networks/activation-functions.py:757
+# src/topics/neural-networks/activation-functions.py:769
 def test_gelu_gaps():
     z = np.linspace(-6, 6, 5001)
     t = torch.tensor(z)
@@ -472,13 +475,13 @@ def test_gelu_gaps():
     assert abs(silu(z).min() + 0.2785) < 1e-4 and abs(gelu(z).min() + 0.17) < 1e-4
 
 
-# src/topics/neural-networks/activation-functions.py:767
+# src/topics/neural-networks/activation-functions.py:779
 def test_output_bits():
     assert 1.0 <= output_bits(1e6) < 1.01
     assert output_bits(0.1) < output_bits(1.7) > output_bits(10)
 
 
-# src/topics/neural-networks/activation-functions.py:999
+# src/topics/neural-networks/activation-functions.py:1017
 def test_a_dead_unit_gets_no_gradient_and_a_leaky_one_does():
     rng = np.random.default_rng(8)
     for _ in range(20):
@@ -492,7 +495,7 @@ def test_a_dead_unit_gets_no_gradient_and_a_leaky_one_does():
         assert dW[:, 0].any() and db[0] != 0
 
 
-# src/topics/neural-networks/activation-functions.py:1012
+# src/topics/neural-networks/activation-functions.py:1030
 def test_stable_forms_match_torch():
     z = np.array([-1e4, -745, -200, -1, 0, 1, 200, 745, 1e4])
     t = torch.tensor(z)
@@ -503,7 +506,7 @@ def test_stable_forms_match_torch():
     assert 1e-10 < abs(default - softplus(20.5)) < 2e-9
 
 
-# src/topics/neural-networks/activation-functions.py:1040
+# src/topics/neural-networks/activation-functions.py:1058
 def test_gated_by_hand():
     W = np.log(3) * np.array([[1.0, 1.0], [0.0, -1.0]])
     V = np.array([[2.0, 4.0], [1.0, -4.0]])
@@ -511,7 +514,7 @@ def test_gated_by_hand():
     assert np.abs(gated_by_hand() - H).max() < 1e-12
 
 
-# src/topics/neural-networks/activation-functions.py:1074
+# src/topics/neural-networks/activation-functions.py:1092
 def test_bce_with_logits():
     rng = np.random.default_rng(9)
     for trial in range(24):
@@ -525,7 +528,7 @@ def test_bce_with_logits():
         assert np.allclose(grad, t.grad.numpy(), rtol=1e-12, atol=1e-12)
 
 
-# src/topics/neural-networks/activation-functions.py:1102
+# src/topics/neural-networks/activation-functions.py:1120
 def test_prelu_backward():
     rng = np.random.default_rng(10)
     for trial in range(24):
@@ -539,7 +542,7 @@ def test_prelu_backward():
         assert da.shape == a.shape and np.abs(da - at.grad.numpy()).max() < 1e-12
 
 
-# src/topics/neural-networks/activation-functions.py:1131
+# src/topics/neural-networks/activation-functions.py:1149
 def test_gated_width():
     assert gated_width(4096, 256) == 11_008          # Llama 1 and 2, 7B
     assert gated_width(5120, 256) == 13_824          # 13B
@@ -548,7 +551,7 @@ def test_gated_width():
     assert gated_width(768, 256) == 2048             # 8d/3 is a multiple already
 
 
-# src/topics/neural-networks/activation-functions.py:1161
+# src/topics/neural-networks/activation-functions.py:1179
 def test_balance_slope():
     assert abs(balance_slope("relu") - 1) < 1e-6
     assert abs(balance_slope("relu2") - 2) < 1e-6

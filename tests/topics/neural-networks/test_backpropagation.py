@@ -1,4 +1,4 @@
-# Generated from src/topics/neural-networks/backpropagation.py: edit that file, then run doit. digest:a1a66065a00b5ea3
+# Generated from src/topics/neural-networks/backpropagation.py: edit that file, then run doit. digest:b057ca0e932684ca
 
 """Tests of neural-networks/backpropagation: Backpropagation."""
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from collections.abc import Callable
 
 
-# src/topics/neural-networks/backpropagation.py:56
+# src/topics/neural-networks/backpropagation.py:58
 def init_params(sizes: list[int], rng: np.random.Generator, gain: float = 2.0) -> list:
     """Pairs (W, b), shapes (d_in, d_out) and (d_out,), with Var(W) = gain / d_in."""
     return [
@@ -17,7 +17,7 @@ def init_params(sizes: list[int], rng: np.random.Generator, gain: float = 2.0) -
     ]
 
 
-# src/topics/neural-networks/backpropagation.py:64
+# src/topics/neural-networks/backpropagation.py:66
 def activate(z: np.ndarray, kind: str) -> np.ndarray:
     """The activation phi(z), elementwise."""
     if kind == "relu":
@@ -25,7 +25,7 @@ def activate(z: np.ndarray, kind: str) -> np.ndarray:
     return np.tanh(z) if kind == "tanh" else 1 / (1 + np.exp(-z))
 
 
-# src/topics/neural-networks/backpropagation.py:71
+# src/topics/neural-networks/backpropagation.py:73
 def forward(params: list, X: np.ndarray, kind: str = "relu") -> list:
     """Outputs h[0] = X (n, d_0), h[1], ..., h[L] = logits (n, K), which are linear."""
     h = [X]
@@ -35,7 +35,7 @@ def forward(params: list, X: np.ndarray, kind: str = "relu") -> list:
     return h
 
 
-# src/topics/neural-networks/backpropagation.py:80
+# src/topics/neural-networks/backpropagation.py:82
 def cross_entropy(logits: np.ndarray, y: np.ndarray) -> float:
     """Mean over the n rows of -log softmax(logits)[y]; logits (n, K), y (n,)."""
     shifted = logits - logits.max(axis=1, keepdims=True)
@@ -43,7 +43,7 @@ def cross_entropy(logits: np.ndarray, y: np.ndarray) -> float:
     return (log_sum - shifted[np.arange(len(y)), y]).mean()
 
 
-# src/topics/neural-networks/backpropagation.py:88
+# src/topics/neural-networks/backpropagation.py:90
 def numerical_gradient(f: Callable, x: np.ndarray, step: float = 1e-5) -> np.ndarray:
     """Central differences of the number f() in every entry of x, which f reads."""
     grad = np.zeros(x.shape)
@@ -58,14 +58,14 @@ def numerical_gradient(f: Callable, x: np.ndarray, step: float = 1e-5) -> np.nda
     return grad
 
 
-# src/topics/neural-networks/backpropagation.py:102
+# src/topics/neural-networks/backpropagation.py:104
 def relative_error(a: np.ndarray, b: np.ndarray) -> float:
     """0 for equal arrays, 1 for opposite ones, whatever their scale."""
     total = np.linalg.norm(a) + np.linalg.norm(b)
     return float(np.linalg.norm(a - b) / total) if total > 0 else 0.0
 
 
-# src/topics/neural-networks/backpropagation.py:239
+# src/topics/neural-networks/backpropagation.py:246
 def activate_grad(h: np.ndarray, kind: str) -> np.ndarray:
     """phi'(z), from the saved output h = phi(z)."""
     if kind == "relu":
@@ -73,7 +73,7 @@ def activate_grad(h: np.ndarray, kind: str) -> np.ndarray:
     return 1 - h**2 if kind == "tanh" else h * (1 - h)
 
 
-# src/topics/neural-networks/backpropagation.py:246
+# src/topics/neural-networks/backpropagation.py:253
 def backward(params: list, h: list, delta: np.ndarray, kind: str = "relu") -> dict:
     """From delta = dL/dlogits (n, K): gradients "W1", "b1", "z1", "h0", ... by name."""
     grads = {}
@@ -89,14 +89,14 @@ def backward(params: list, h: list, delta: np.ndarray, kind: str = "relu") -> di
     return grads
 
 
-# src/topics/neural-networks/backpropagation.py:355
+# src/topics/neural-networks/backpropagation.py:362
 def softmax(scores: np.ndarray) -> np.ndarray:
     """Softmax along the last axis, shifted so that exp cannot overflow."""
     exp = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return exp / exp.sum(axis=-1, keepdims=True)
 
 
-# src/topics/neural-networks/backpropagation.py:361
+# src/topics/neural-networks/backpropagation.py:368
 def cross_entropy_grad(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(softmax(logits) - onehot(y)) / n, shape (n, K)."""
     p = softmax(logits)
@@ -104,7 +104,7 @@ def cross_entropy_grad(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
     return p / len(y)
 
 
-# src/topics/neural-networks/backpropagation.py:387
+# src/topics/neural-networks/backpropagation.py:394
 def torch_gradients(params: list, X: np.ndarray, y: np.ndarray, kind: str) -> dict:
     """The same names as backward(), from torch autograd in float64."""
     named = {"h0": torch.tensor(X, requires_grad=True)}
@@ -120,7 +120,7 @@ def torch_gradients(params: list, X: np.ndarray, y: np.ndarray, kind: str) -> di
     return {name: value.grad.numpy() for name, value in named.items()}
 
 
-# src/topics/neural-networks/backpropagation.py:482
+# src/topics/neural-networks/backpropagation.py:489
 class Counted(np.ndarray):
     """An array that adds up the floating-point operations of its matrix products."""
 
@@ -131,7 +131,7 @@ class Counted(np.ndarray):
         return (np.asarray(self) @ np.asarray(other)).view(Counted)
 
 
-# src/topics/neural-networks/backpropagation.py:492
+# src/topics/neural-networks/backpropagation.py:499
 def measure_flops(sizes: list[int], n: int) -> tuple[int, int]:
     """Operations in the matrix products of one forward and one backward pass."""
     rng = np.random.default_rng(0)
@@ -144,14 +144,14 @@ def measure_flops(sizes: list[int], n: int) -> tuple[int, int]:
     return forward_flops, Counted.flops - forward_flops
 
 
-# src/topics/neural-networks/backpropagation.py:552
+# src/topics/neural-networks/backpropagation.py:559
 def unbroadcast(g: np.ndarray, shape: tuple) -> np.ndarray:
     """Sum g over the axes along which an array of `shape` was repeated."""
     g = g.sum(axis=tuple(range(g.ndim - len(shape))))
     return g.sum(axis=tuple(i for i, d in enumerate(shape) if d == 1), keepdims=True)
 
 
-# src/topics/neural-networks/backpropagation.py:558
+# src/topics/neural-networks/backpropagation.py:565
 def topological_order(node: "Node", seen: set) -> list:
     """All nodes that `node` was computed from and `node` itself, parents first."""
     if node in seen:
@@ -161,7 +161,7 @@ def topological_order(node: "Node", seen: set) -> list:
     return sum(before, []) + [node]
 
 
-# src/topics/neural-networks/backpropagation.py:568
+# src/topics/neural-networks/backpropagation.py:575
 class Node:
     """An array, its gradient, and for each parent the VJP that leads back to it."""
 
@@ -205,7 +205,7 @@ class Node:
                 parent.grad = parent.grad + g
 
 
-# src/topics/neural-networks/backpropagation.py:689
+# src/topics/neural-networks/backpropagation.py:696
 def hessian_vector_product(params: list, X: np.ndarray, y: np.ndarray, v: list) -> list:
     """(dW, db) pairs of H v for the tanh network; v is shaped like params."""
     eps = 1e-20
@@ -217,13 +217,13 @@ def hessian_vector_product(params: list, X: np.ndarray, y: np.ndarray, v: list) 
             for l in range(1, len(params) + 1)]
 
 
-# src/topics/neural-networks/backpropagation.py:750
+# src/topics/neural-networks/backpropagation.py:757
 def round_straight_through(a: Node) -> Node:
     """Forward: round to integers. Backward: the identity, a custom VJP."""
     return Node(np.round(a.value), (a,), (lambda g: g,))
 
 
-# src/topics/neural-networks/backpropagation.py:834
+# src/topics/neural-networks/backpropagation.py:841
 def directional_errors(dtype: type, steps: np.ndarray, central: bool) -> list[float]:
     """Relative errors of a difference quotient of the loss along a random direction."""
     rng = np.random.default_rng(7)
@@ -245,7 +245,7 @@ def directional_errors(dtype: type, steps: np.ndarray, central: bool) -> list[fl
             for t in steps]
 
 
-# src/topics/neural-networks/backpropagation.py:886
+# src/topics/neural-networks/backpropagation.py:893
 def gradient_of_W1(params: list, X: np.ndarray, y: np.ndarray, bug: str) -> np.ndarray:
     """dW1 of a two-layer tanh network whose second layer is square, with one bug."""
     h = forward(params, X, "tanh")
@@ -257,7 +257,7 @@ def gradient_of_W1(params: list, X: np.ndarray, y: np.ndarray, bug: str) -> np.n
     return X.T @ (dh1 if bug == "forgot phi'" else dh1 * activate_grad(h[1], "tanh"))
 
 
-# src/topics/neural-networks/backpropagation.py:897
+# src/topics/neural-networks/backpropagation.py:904
 def check_W1(bug: str) -> float:
     """Relative error of gradient_of_W1 against central differences."""
     rng = np.random.default_rng(8)
@@ -271,19 +271,19 @@ def check_W1(bug: str) -> float:
     return relative_error(gradient_of_W1(params, X, y, bug), numeric)
 
 
-# src/topics/neural-networks/backpropagation.py:1047
+# src/topics/neural-networks/backpropagation.py:1054
 def gpt_parameters(L: int, h: int, s: int, vocabulary: int = 50257) -> int:
     """Matrices of L blocks plus token and position embeddings, without biases."""
     return 12 * L * h**2 + vocabulary * h + s * h
 
 
-# src/topics/neural-networks/backpropagation.py:1052
+# src/topics/neural-networks/backpropagation.py:1059
 def activation_bytes(L: int, h: int, a: int, s: int, b: int = 1) -> float:
     """Stored activations of L transformer layers, without recomputation."""
     return L * s * b * h * (34 + 5 * a * s / h)
 
 
-# src/topics/neural-networks/backpropagation.py:1093
+# src/topics/neural-networks/backpropagation.py:1100
 def descend(reset: bool, steps: int = 30, lr: float = 0.3) -> float:
     """Minimise w^2 from w = 1 with the engine; return the final |w|."""
     w = Node(1.0)
@@ -295,7 +295,7 @@ def descend(reset: bool, steps: int = 30, lr: float = 0.3) -> float:
     return float(abs(w.value))
 
 
-# src/topics/neural-networks/backpropagation.py:1117
+# src/topics/neural-networks/backpropagation.py:1124
 def in_place_error() -> dict:
     """Relative errors of gradients after h[1] was changed between the two passes."""
     rng = np.random.default_rng(10)
@@ -308,7 +308,7 @@ def in_place_error() -> dict:
     return {name: relative_error(right[name], wrong[name]) for name in right}
 
 
-# src/topics/neural-networks/backpropagation.py:1142
+# src/topics/neural-networks/backpropagation.py:1149
 def fit_line(y_shape: tuple, steps: int = 200, lr: float = 0.1) -> tuple[float, float]:
     """Slope and final loss of y = 3x fitted by gradient descent; targets of y_shape."""
     rng = np.random.default_rng(11)
@@ -324,13 +324,13 @@ def fit_line(y_shape: tuple, steps: int = 200, lr: float = 0.1) -> tuple[float, 
     return w.value.item(), float(loss.value)
 
 
-# src/topics/neural-networks/backpropagation.py:1247
+# src/topics/neural-networks/backpropagation.py:1254
 def softmax_backward(p: np.ndarray, dp: np.ndarray) -> np.ndarray:
     """ds from p = softmax(s) along the last axis and dp; all of shape (..., m)."""
     return p * (dp - (dp * p).sum(axis=-1, keepdims=True))
 
 
-# src/topics/neural-networks/backpropagation.py:1275
+# src/topics/neural-networks/backpropagation.py:1282
 def embedding_backward(ids: np.ndarray, dY: np.ndarray, vocabulary: int) -> np.ndarray:
     """dE (vocabulary, d) from integer ids (n,) and dY (n, d)."""
     dE = np.zeros((vocabulary, dY.shape[1]))
@@ -338,7 +338,7 @@ def embedding_backward(ids: np.ndarray, dY: np.ndarray, vocabulary: int) -> np.n
     return dE
 
 
-# src/topics/neural-networks/backpropagation.py:1307
+# src/topics/neural-networks/backpropagation.py:1314
 def checkpointed(params: list, X: np.ndarray, y: np.ndarray, every: int) -> tuple:
     """Gradients "W1", "b1", ... of the ReLU network, and the peak of stored inputs."""
     L = len(params)
@@ -364,7 +364,7 @@ def checkpointed(params: list, X: np.ndarray, y: np.ndarray, every: int) -> tupl
     return grads, peak
 
 
-# src/topics/neural-networks/backpropagation.py:1369
+# src/topics/neural-networks/backpropagation.py:1376
 def jvp(params: list, X: np.ndarray, dX: np.ndarray) -> np.ndarray:
     """Change (n, K) of the tanh network's logits along the direction dX (n, d_0)."""
     h, dh = X, dX
@@ -375,7 +375,7 @@ def jvp(params: list, X: np.ndarray, dX: np.ndarray) -> np.ndarray:
     return dh
 
 
-# src/topics/neural-networks/backpropagation.py:402
+# src/topics/neural-networks/backpropagation.py:409
 def test_every_gradient_matches_torch_on_random_shapes():
     rng = np.random.default_rng(1)
     for trial in range(30):
@@ -395,7 +395,7 @@ def test_every_gradient_matches_torch_on_random_shapes():
             assert np.abs(ours[name] - value).max() < 1e-10, (sizes, n, kind, name)
 
 
-# src/topics/neural-networks/backpropagation.py:421
+# src/topics/neural-networks/backpropagation.py:428
 def test_fused_gradient_matches_torch():
     rng = np.random.default_rng(2)
     for trial in range(24):
@@ -413,7 +413,7 @@ def test_fused_gradient_matches_torch():
         assert np.abs(grad.sum(axis=1)).max() < 1e-12
 
 
-# src/topics/neural-networks/backpropagation.py:438
+# src/topics/neural-networks/backpropagation.py:445
 def test_by_hand_example_matches_torch():
     W1 = torch.tensor([[1, -1, 0.5], [0.5, 1, -1]], requires_grad=True)
     x = torch.tensor([[1.0, 2.0]], requires_grad=True)
@@ -423,7 +423,7 @@ def test_by_hand_example_matches_torch():
     assert W2.grad.tolist() == [[-3], [-1.5], [0]] and x.grad.tolist() == [[-4.5, 2.25]]
 
 
-# src/topics/neural-networks/backpropagation.py:521
+# src/topics/neural-networks/backpropagation.py:528
 def test_flop_count_matches_torch():
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -444,7 +444,7 @@ def test_flop_count_matches_torch():
         assert backward_flops == 2 * forward_flops
 
 
-# src/topics/neural-networks/backpropagation.py:624
+# src/topics/neural-networks/backpropagation.py:631
 def test_engine_matches_torch_with_reuse_and_broadcasting():
     rng = np.random.default_rng(4)
     for trial in range(24):
@@ -471,7 +471,7 @@ def test_engine_matches_torch_with_reuse_and_broadcasting():
             assert np.abs(mine.grad - grad).max(initial=0) < 1e-10 * size
 
 
-# src/topics/neural-networks/backpropagation.py:650
+# src/topics/neural-networks/backpropagation.py:657
 def test_engine_on_exercise_1():
     a, b = Node(1.0), Node(2.0)
     s = a * b + a
@@ -479,7 +479,7 @@ def test_engine_on_exercise_1():
     assert (float(s.value), float(a.grad), float(b.grad)) == (3, 18, 6)
 
 
-# src/topics/neural-networks/backpropagation.py:657
+# src/topics/neural-networks/backpropagation.py:664
 def test_engine_accumulates_like_torch_over_two_calls():
     a, t = Node(np.array([1.0, -2.0])), torch.tensor([1.0, -2.0], requires_grad=True)
     loss, torch_loss = (a * a).sum(), (t * t).sum()
@@ -489,7 +489,7 @@ def test_engine_accumulates_like_torch_over_two_calls():
     assert np.array_equal(a.grad, t.grad.numpy()) and a.grad.tolist() == [4.0, -8.0]
 
 
-# src/topics/neural-networks/backpropagation.py:666
+# src/topics/neural-networks/backpropagation.py:673
 def test_unbroadcast_edge_cases():
     ones = np.ones((4, 3))
     assert unbroadcast(ones, ()).shape == () and unbroadcast(ones, ()) == 12
@@ -499,7 +499,7 @@ def test_unbroadcast_edge_cases():
     assert unbroadcast(np.ones((1, 1)), (1, 1)).tolist() == [[1]]
 
 
-# src/topics/neural-networks/backpropagation.py:713
+# src/topics/neural-networks/backpropagation.py:720
 def test_hessian_vector_product_matches_double_backward():
     rng = np.random.default_rng(6)
     for _ in range(20):
@@ -523,7 +523,7 @@ def test_hessian_vector_product_matches_double_backward():
             assert np.abs(mine - ref.numpy()).max() < 1e-10
 
 
-# src/topics/neural-networks/backpropagation.py:768
+# src/topics/neural-networks/backpropagation.py:775
 def test_round_straight_through_matches_the_detach_trick():
     rng = np.random.default_rng(16)
     for _ in range(20):
@@ -536,7 +536,7 @@ def test_round_straight_through_matches_the_detach_trick():
         assert np.array_equal(round_straight_through(a).value, np.round(value))
 
 
-# src/topics/neural-networks/backpropagation.py:810
+# src/topics/neural-networks/backpropagation.py:817
 def test_kink_is_wrong_in_the_same_way_in_torch():
     for point, expected in [(0.0, 0.0), (2.0, 1.0), (-2.0, 1.0)]:
         t = torch.tensor(point, requires_grad=True)
@@ -546,14 +546,14 @@ def test_kink_is_wrong_in_the_same_way_in_torch():
         assert t.grad.item() == expected == float(a.grad)
 
 
-# src/topics/neural-networks/backpropagation.py:928
+# src/topics/neural-networks/backpropagation.py:935
 def test_gradient_check_passes_the_right_and_fails_the_wrong():
     assert check_W1("none") < 1e-7
     for bug in ["forgot 1/n", "forgot transpose", "forgot phi'"]:
         assert check_W1(bug) > 1e-2
 
 
-# src/topics/neural-networks/backpropagation.py:934
+# src/topics/neural-networks/backpropagation.py:941
 def test_numerical_gradient_on_known_functions():
     rng = np.random.default_rng(9)
     for _ in range(20):
@@ -568,7 +568,7 @@ def test_numerical_gradient_on_known_functions():
     assert relative_error(zero, zero) == 0 and relative_error(zero + 1, zero - 1) == 1
 
 
-# src/topics/neural-networks/backpropagation.py:948
+# src/topics/neural-networks/backpropagation.py:955
 def test_difference_quotients_have_the_orders_of_taylor():
     steps = np.array([1e-2, 1e-3])
     for central, order in [(True, 2), (False, 1)]:
@@ -577,7 +577,7 @@ def test_difference_quotients_have_the_orders_of_taylor():
     assert directional_errors(np.float64, np.array([1e-5]), True)[0] < 1e-8
 
 
-# src/topics/neural-networks/backpropagation.py:1079
+# src/topics/neural-networks/backpropagation.py:1086
 def test_published_sizes():
     assert abs(gpt_parameters(12, 768, 1024) / 124.4e6 - 1) < 2e-3
     assert abs(gpt_parameters(96, 12288, 2048) / 174.6e9 - 1) < 1e-3
@@ -585,7 +585,7 @@ def test_published_sizes():
     assert activation_bytes(96, 12288, 96, 2048) / (96 * 2048 * 12288) == 34 + 80
 
 
-# src/topics/neural-networks/backpropagation.py:1171
+# src/topics/neural-networks/backpropagation.py:1178
 def test_three_failures_are_real_and_their_fixes_work():
     assert descend(True) < 1e-9 and descend(False) > 0.01
     errors = in_place_error()
@@ -605,7 +605,7 @@ def test_three_failures_are_real_and_their_fixes_work():
         raise AssertionError("torch accepted an overwritten activation")
 
 
-# src/topics/neural-networks/backpropagation.py:1255
+# src/topics/neural-networks/backpropagation.py:1262
 def test_softmax_backward():
     rng = np.random.default_rng(12)
     for trial in range(20):
@@ -618,7 +618,7 @@ def test_softmax_backward():
         assert np.abs(softmax_backward(softmax(s), dp) - t.grad.numpy()).max() < 1e-12
 
 
-# src/topics/neural-networks/backpropagation.py:1285
+# src/topics/neural-networks/backpropagation.py:1292
 def test_embedding_backward():
     rng = np.random.default_rng(13)
     for trial in range(20):
@@ -630,7 +630,7 @@ def test_embedding_backward():
         assert np.abs(dE - E.grad.numpy()).max() < 1e-12
 
 
-# src/topics/neural-networks/backpropagation.py:1335
+# src/topics/neural-networks/backpropagation.py:1342
 def test_checkpointed():
     rng = np.random.default_rng(14)
     for trial in range(20):
@@ -651,7 +651,7 @@ def test_checkpointed():
     assert checkpointed(params[:10], X, y, 4)[1] == 5  # the last segment is shorter
 
 
-# src/topics/neural-networks/backpropagation.py:1382
+# src/topics/neural-networks/backpropagation.py:1389
 def test_jvp():
     rng = np.random.default_rng(15)
     for _ in range(20):

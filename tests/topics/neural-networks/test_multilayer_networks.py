@@ -1,4 +1,4 @@
-# Generated from src/topics/neural-networks/multilayer-networks.py: edit that file, then run doit. digest:db94963cbc6920c5
+# Generated from src/topics/neural-networks/multilayer-networks.py: edit that file, then run doit. digest:1f4b62e9712715c3
 
 """Tests of neural-networks/multilayer-networks: Multilayer networks."""
 
@@ -8,13 +8,13 @@ from sklearn.neural_network import MLPClassifier
 from torch import nn
 
 
-# src/topics/neural-networks/multilayer-networks.py:83
+# src/topics/neural-networks/multilayer-networks.py:87
 def relu(z: np.ndarray) -> np.ndarray:
     """max(z, 0), elementwise."""
     return np.maximum(z, 0)
 
 
-# src/topics/neural-networks/multilayer-networks.py:88
+# src/topics/neural-networks/multilayer-networks.py:92
 def forward(params: list, X: np.ndarray, phi=relu) -> list:
     """h[0] = X (n, d_0), h[1], ..., h[L] = scores (n, d_L), the last without phi."""
     h = [X]
@@ -24,14 +24,14 @@ def forward(params: list, X: np.ndarray, phi=relu) -> list:
     return h
 
 
-# src/topics/neural-networks/multilayer-networks.py:97
+# src/topics/neural-networks/multilayer-networks.py:101
 def init_params(sizes: list, rng: np.random.Generator, gain: float = 2.0) -> list:
     """Pairs (W, b): normal weights of mean square gain / d_in, biases zero."""
     return [(rng.normal(0, np.sqrt(gain / d_in), (d_in, d_out)), np.zeros(d_out))
             for d_in, d_out in zip(sizes[:-1], sizes[1:])]
 
 
-# src/topics/neural-networks/multilayer-networks.py:103
+# src/topics/neural-networks/multilayer-networks.py:107
 def collapse(params: list) -> tuple:
     """The one (W, b) that equals a stack of linear layers."""
     W, b = params[0]
@@ -40,7 +40,7 @@ def collapse(params: list) -> tuple:
     return W, b
 
 
-# src/topics/neural-networks/multilayer-networks.py:219
+# src/topics/neural-networks/multilayer-networks.py:225
 def to_torch(params: list, activation=nn.ReLU) -> nn.Sequential:
     """The same network in PyTorch, in float64."""
     layers = []
@@ -53,19 +53,19 @@ def to_torch(params: list, activation=nn.ReLU) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-# src/topics/neural-networks/multilayer-networks.py:247
+# src/topics/neural-networks/multilayer-networks.py:255
 def count_params(sizes: list) -> int:
     """Weights and biases of a network with layers of these sizes."""
     return sum(d_out * (d_in + 1) for d_in, d_out in zip(sizes[:-1], sizes[1:]))
 
 
-# src/topics/neural-networks/multilayer-networks.py:252
+# src/topics/neural-networks/multilayer-networks.py:260
 def count_flops(sizes: list) -> int:
     """Multiplications and additions of the matrix products, for one input."""
     return sum(2 * d_in * d_out for d_in, d_out in zip(sizes[:-1], sizes[1:]))
 
 
-# src/topics/neural-networks/multilayer-networks.py:360
+# src/topics/neural-networks/multilayer-networks.py:370
 def interpolator(knots: np.ndarray, values: np.ndarray) -> list:
     """ReLU network through n + 1 points, with n hidden units; knots increase."""
     slopes = np.diff(values) / np.diff(knots)
@@ -74,7 +74,7 @@ def interpolator(knots: np.ndarray, values: np.ndarray) -> list:
     return [(W1, b1), (W2, values[:1])]
 
 
-# src/topics/neural-networks/multilayer-networks.py:424
+# src/topics/neural-networks/multilayer-networks.py:434
 def features_spanned(phi, width: int, rng: np.random.Generator) -> int:
     """Rank of `width` random hidden units of one input, seen at 300 points."""
     x = np.linspace(-1, 1, 300)[:, None]
@@ -82,7 +82,7 @@ def features_spanned(phi, width: int, rng: np.random.Generator) -> int:
     return int(np.linalg.matrix_rank(H))
 
 
-# src/topics/neural-networks/multilayer-networks.py:460
+# src/topics/neural-networks/multilayer-networks.py:470
 def tents(L: int) -> list:
     """L composed tents on [0, 1]: a network with L hidden layers of two units."""
     enter, bend = np.ones((1, 2)), np.array([0.0, -0.5])
@@ -91,14 +91,14 @@ def tents(L: int) -> list:
     return [(enter, bend), *inner, (leave, np.zeros(1))]
 
 
-# src/topics/neural-networks/multilayer-networks.py:468
+# src/topics/neural-networks/multilayer-networks.py:478
 def count_pieces(params: list, X: np.ndarray) -> int:
     """Pieces on which no hidden unit switches, for rows of X (n, d) along a path."""
     on = np.hstack(forward(params, X)[1:-1]) > 0
     return 1 + int((on[1:] != on[:-1]).any(axis=1).sum())
 
 
-# src/topics/neural-networks/multilayer-networks.py:531
+# src/topics/neural-networks/multilayer-networks.py:543
 def signal_size(gain: float, depth: int, seed: int, width: int = 128) -> float:
     """Root mean square of the last hidden layer over that of the first."""
     rng = np.random.default_rng(seed)
@@ -107,14 +107,14 @@ def signal_size(gain: float, depth: int, seed: int, width: int = 128) -> float:
     return float(np.sqrt((h[depth] ** 2).mean() / (h[1] ** 2).mean()))
 
 
-# src/topics/neural-networks/multilayer-networks.py:561
+# src/topics/neural-networks/multilayer-networks.py:573
 def softmax(scores: np.ndarray) -> np.ndarray:
     """Softmax along the last axis, shifted so that exp cannot overflow."""
     exps = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return exps / exps.sum(axis=-1, keepdims=True)
 
 
-# src/topics/neural-networks/multilayer-networks.py:568
+# src/topics/neural-networks/multilayer-networks.py:580
 def mean_loss(params: list, X: np.ndarray, y: np.ndarray) -> float:
     """Mean of -log softmax(scores)[y] over the rows; y (n,) holds classes."""
     scores = forward(params, X)[-1]
@@ -122,7 +122,7 @@ def mean_loss(params: list, X: np.ndarray, y: np.ndarray) -> float:
     return float((log_sums - scores[np.arange(len(y)), y]).mean())
 
 
-# src/topics/neural-networks/multilayer-networks.py:575
+# src/topics/neural-networks/multilayer-networks.py:587
 def gradients(params: list, X: np.ndarray, y: np.ndarray) -> list:
     """[(dW1, db1), (dW2, db2)] of mean_loss, for two layers with ReLU."""
     _, H, scores = forward(params, X)
@@ -131,7 +131,7 @@ def gradients(params: list, X: np.ndarray, y: np.ndarray) -> list:
     return [(X.T @ dz, dz.sum(axis=0)), (H.T @ d_scores, d_scores.sum(axis=0))]
 
 
-# src/topics/neural-networks/multilayer-networks.py:583
+# src/topics/neural-networks/multilayer-networks.py:595
 def sgd(params: list, X: np.ndarray, y: np.ndarray, rng: np.random.Generator | None,
         epochs: int = 30, lr: float = 0.2, batch: int = 25) -> list:
     """Parameters after stochastic gradient descent; without rng, in given order."""
@@ -144,20 +144,20 @@ def sgd(params: list, X: np.ndarray, y: np.ndarray, rng: np.random.Generator | N
     return params
 
 
-# src/topics/neural-networks/multilayer-networks.py:595
+# src/topics/neural-networks/multilayer-networks.py:607
 def accuracy(params: list, X: np.ndarray, y: np.ndarray) -> float:
     """Share of rows whose highest score is the true class."""
     return float((forward(params, X)[-1].argmax(axis=1) == y).mean())
 
 
-# src/topics/neural-networks/multilayer-networks.py:857
+# src/topics/neural-networks/multilayer-networks.py:869
 def additivity_gap(f, X: np.ndarray) -> float:
     """Largest |f(x) + f(x') - f(x + x') - f(0)| over neighbouring rows, relative."""
     gap = f(X[:-1]) + f(X[1:]) - f(X[:-1] + X[1:]) - f(0 * X[:-1])
     return float(np.abs(gap).max() / np.abs(f(X)).max())
 
 
-# src/topics/neural-networks/multilayer-networks.py:990
+# src/topics/neural-networks/multilayer-networks.py:1002
 def rescale_unit(params: list, j: int, c: float) -> list:
     """An equal two-layer ReLU network with hidden unit j scaled by c > 0."""
     (W1, b1), (W2, b2) = [(W.copy(), b.copy()) for W, b in params]
@@ -165,14 +165,14 @@ def rescale_unit(params: list, j: int, c: float) -> list:
     return [(W1, b1), (W2, b2)]
 
 
-# src/topics/neural-networks/multilayer-networks.py:1024
+# src/topics/neural-networks/multilayer-networks.py:1036
 def max_net() -> list:
     """[(W1, b1), (W2, b2)] with three hidden units and f(x) = max(x1, x2)."""
     W1 = np.array([[1.0, 0.0, 0.0], [-1.0, 1.0, -1.0]])
     return [(W1, np.zeros(3)), (np.array([[1.0], [1.0], [-1.0]]), np.zeros(1))]
 
 
-# src/topics/neural-networks/multilayer-networks.py:1047
+# src/topics/neural-networks/multilayer-networks.py:1059
 def memorise(X: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> list:
     """Network [d, n - 1, 1] with f(X[i]) = y[i], for X (n, d), y (n,)."""
     direction = rng.normal(size=(X.shape[1], 1))
@@ -182,14 +182,14 @@ def memorise(X: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> list:
     return [(direction @ W1, b1), last]
 
 
-# src/topics/neural-networks/multilayer-networks.py:1087
+# src/topics/neural-networks/multilayer-networks.py:1099
 def parity_net(n: int) -> list:
     """Network [n, n, 1] that returns 1 for an odd number of ones and 0 for an even."""
     (W1, b1), last = interpolator(np.arange(n + 1.0), np.arange(n + 1.0) % 2)
     return [(np.ones((n, 1)) @ W1, b1), last]  # the interpolated input is the sum
 
 
-# src/topics/neural-networks/multilayer-networks.py:1121
+# src/topics/neural-networks/multilayer-networks.py:1133
 def gain_for(phi) -> float:
     """1 / E[phi(z)^2] for standard normal z, by summing over a fine grid."""
     z = np.linspace(-12, 12, 240_001)
@@ -197,7 +197,7 @@ def gain_for(phi) -> float:
     return float(density.sum() / (phi(z) ** 2 * density).sum())
 
 
-# src/topics/neural-networks/multilayer-networks.py:272
+# src/topics/neural-networks/multilayer-networks.py:280
 def test_forward_is_torch():
     rng = np.random.default_rng(1)
     kinds = [(relu, nn.ReLU), (np.tanh, nn.Tanh), (lambda z: z, nn.Identity)]
@@ -215,7 +215,7 @@ def test_forward_is_torch():
     assert empty[-1].shape == (0, 2)
 
 
-# src/topics/neural-networks/multilayer-networks.py:289
+# src/topics/neural-networks/multilayer-networks.py:297
 def test_collapse_is_the_linear_stack():
     rng = np.random.default_rng(2)
     for _ in range(25):
@@ -229,7 +229,7 @@ def test_collapse_is_the_linear_stack():
         assert np.linalg.matrix_rank(W) <= min(sizes)
 
 
-# src/topics/neural-networks/multilayer-networks.py:302
+# src/topics/neural-networks/multilayer-networks.py:310
 def test_counts_are_torch():
     rng = np.random.default_rng(3)
     for _ in range(20):
@@ -240,7 +240,7 @@ def test_counts_are_torch():
                                          if p.ndim == 2)
 
 
-# src/topics/neural-networks/multilayer-networks.py:312
+# src/topics/neural-networks/multilayer-networks.py:320
 def test_xor_by_hand():
     square = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     net = [(np.array([[1.0, -2.0], [-1.0, 2.0]]), np.zeros(2)),
@@ -249,7 +249,7 @@ def test_xor_by_hand():
     assert (forward(net, square, phi=lambda z: z)[-1] == -1).all()
 
 
-# src/topics/neural-networks/multilayer-networks.py:663
+# src/topics/neural-networks/multilayer-networks.py:675
 def test_interpolator_is_np_interp():
     rng = np.random.default_rng(4)
     for _ in range(25):
@@ -265,7 +265,7 @@ def test_interpolator_is_np_interp():
     assert np.array_equal(forward(flat, np.array([[-4.0], [9.0]]))[-1], [[3.0], [3.0]])
 
 
-# src/topics/neural-networks/multilayer-networks.py:678
+# src/topics/neural-networks/multilayer-networks.py:690
 def test_error_bounds():
     rng = np.random.default_rng(5)
     x = np.linspace(0, 1, 20_001)[:, None]
@@ -283,7 +283,7 @@ def test_error_bounds():
     assert abs(error - 2 / (8 * 8**2)) < 1e-6
 
 
-# src/topics/neural-networks/multilayer-networks.py:695
+# src/topics/neural-networks/multilayer-networks.py:707
 def test_tents_and_pieces():
     x = (np.arange(2**13)[:, None] + 0.5) / 2**13
     for L in range(1, 8):
@@ -308,7 +308,7 @@ def test_tents_and_pieces():
     assert features_spanned(relu, 50, rng) > 30
 
 
-# src/topics/neural-networks/multilayer-networks.py:719
+# src/topics/neural-networks/multilayer-networks.py:731
 def test_variance_rule():
     rng = np.random.default_rng(7)
     for gain in (0.5, 1.0, 2.0, 3.0):
@@ -324,7 +324,7 @@ def test_variance_rule():
     assert abs(theirs.var().item() / ours.var() - 1) < 0.03
 
 
-# src/topics/neural-networks/multilayer-networks.py:734
+# src/topics/neural-networks/multilayer-networks.py:746
 def test_gradients_are_autograd():
     rng = np.random.default_rng(8)
     for trial in range(30):
@@ -344,7 +344,7 @@ def test_gradients_are_autograd():
     assert np.array_equal(P, [[1, 0], [0.5, 0.5]])
 
 
-# src/topics/neural-networks/multilayer-networks.py:753
+# src/topics/neural-networks/multilayer-networks.py:765
 def test_network_is_mlpclassifier():
     rng = np.random.default_rng(9)
     for trial in range(20):
@@ -371,7 +371,7 @@ def test_network_is_mlpclassifier():
                 assert np.allclose(b, model.intercepts_[l], atol=1e-12)
 
 
-# src/topics/neural-networks/multilayer-networks.py:779
+# src/topics/neural-networks/multilayer-networks.py:791
 def test_sgd_draws_a_new_order_in_each_pass():
     rng, orders = np.random.default_rng(14), np.random.default_rng(15)
     X, y = rng.normal(size=(11, 3)), np.arange(11) % 2
@@ -384,7 +384,7 @@ def test_sgd_draws_a_new_order_in_each_pass():
         assert np.allclose(W, W_want) and np.allclose(b, b_want)
 
 
-# src/topics/neural-networks/multilayer-networks.py:952
+# src/topics/neural-networks/multilayer-networks.py:964
 def test_failures_repeat_on_other_data():
     rng = np.random.default_rng(10)
     X = rng.normal(size=(200, 3))
@@ -401,7 +401,7 @@ def test_failures_repeat_on_other_data():
     assert additivity_gap(lambda X: forward(net, X)[-1], X) > 1e-3
 
 
-# src/topics/neural-networks/multilayer-networks.py:1000
+# src/topics/neural-networks/multilayer-networks.py:1012
 def test_rescale_unit():
     rng = np.random.default_rng(11)
     for _ in range(20):
@@ -414,14 +414,14 @@ def test_rescale_unit():
         assert np.allclose(forward(other, X)[1][:, j], c * forward(params, X)[1][:, j])
 
 
-# src/topics/neural-networks/multilayer-networks.py:1033
+# src/topics/neural-networks/multilayer-networks.py:1045
 def test_max_net():
     X = np.random.default_rng(12).normal(size=(200, 2)) * 10
     assert max_net()[0][0].shape == (2, 3)
     assert np.allclose(forward(max_net(), X)[-1][:, 0], X.max(axis=1), atol=1e-12)
 
 
-# src/topics/neural-networks/multilayer-networks.py:1059
+# src/topics/neural-networks/multilayer-networks.py:1071
 def test_memorise():
     rng = np.random.default_rng(13)
     for _ in range(20):
@@ -437,7 +437,7 @@ def test_memorise():
     assert (new == y[200:]).mean() < 0.65
 
 
-# src/topics/neural-networks/multilayer-networks.py:1096
+# src/topics/neural-networks/multilayer-networks.py:1108
 def test_parity_net():
     for n in range(1, 9):
         bits = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
@@ -450,7 +450,7 @@ def test_parity_net():
     assert np.allclose(forward(deep, bits)[-1][:, 0], bits.sum(axis=1) % 2)
 
 
-# src/topics/neural-networks/multilayer-networks.py:1131
+# src/topics/neural-networks/multilayer-networks.py:1143
 def test_gain_for():
     assert abs(gain_for(relu) - nn.init.calculate_gain("relu") ** 2) < 1e-6
     assert abs(gain_for(np.abs) - 1) < 1e-6

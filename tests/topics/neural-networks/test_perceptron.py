@@ -1,4 +1,4 @@
-# Generated from src/topics/neural-networks/perceptron.py: edit that file, then run doit. digest:e62a0304ead23839
+# Generated from src/topics/neural-networks/perceptron.py: edit that file, then run doit. digest:24a0ca0bf8ce2ea6
 
 """Tests of neural-networks/perceptron: Perceptron."""
 
@@ -9,20 +9,20 @@ from scipy.optimize import nnls
 from sklearn.svm import SVC
 
 
-# src/topics/neural-networks/perceptron.py:45
+# src/topics/neural-networks/perceptron.py:47
 def template_neuron(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
     """Weights (d,) and bias; positive scores where the mean of y = +1 is nearer."""
     plus, minus = X[y > 0].mean(axis=0), X[y < 0].mean(axis=0)
     return plus - minus, (minus @ minus - plus @ plus) / 2
 
 
-# src/topics/neural-networks/perceptron.py:51
+# src/topics/neural-networks/perceptron.py:53
 def accuracy(w: np.ndarray, b: float, X: np.ndarray, y: np.ndarray) -> float:
     """Share of the rows of X (n, d) on the side that y (n,) says."""
     return float((np.where(X @ w + b > 0, 1, -1) == y).mean())
 
 
-# src/topics/neural-networks/perceptron.py:158
+# src/topics/neural-networks/perceptron.py:160
 def perceptron(X: np.ndarray, y: np.ndarray, epochs: int = 1000, lr: float = 1.0,
                use_bias: bool = True) -> tuple[np.ndarray, float, list[int]]:
     """Weights (d,), bias, mistakes of each epoch, for X (n, d) and y (n,) = +-1."""
@@ -39,7 +39,7 @@ def perceptron(X: np.ndarray, y: np.ndarray, epochs: int = 1000, lr: float = 1.0
     return w, b, mistakes
 
 
-# src/topics/neural-networks/perceptron.py:250
+# src/topics/neural-networks/perceptron.py:252
 def multiclass_perceptron(X: np.ndarray, y: np.ndarray, K: int, epochs: int = 1000
                           ) -> tuple[np.ndarray, np.ndarray, list[int]]:
     """W (d, K), b (K,) and the mistakes of each epoch; y (n,) holds classes 0..K-1."""
@@ -59,13 +59,13 @@ def multiclass_perceptron(X: np.ndarray, y: np.ndarray, K: int, epochs: int = 10
     return W, b, mistakes
 
 
-# src/topics/neural-networks/perceptron.py:398
+# src/topics/neural-networks/perceptron.py:400
 def signed_rows(X: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Rows y_i (x_i, 1), shape (n, d + 1): all must score above zero."""
     return y[:, None] * np.column_stack([X, np.ones(len(X))])
 
 
-# src/topics/neural-networks/perceptron.py:403
+# src/topics/neural-networks/perceptron.py:405
 def widest_margin(Z: np.ndarray) -> tuple[float, np.ndarray]:
     """Largest min(Z @ u) over vectors u of length one, and that u; Z is separable."""
     side = np.repeat([1, -1], len(Z))
@@ -74,7 +74,7 @@ def widest_margin(Z: np.ndarray) -> tuple[float, np.ndarray]:
     return float((Z @ u).min()), u
 
 
-# src/topics/neural-networks/perceptron.py:486
+# src/topics/neural-networks/perceptron.py:488
 def visits(X: np.ndarray, y: np.ndarray, epochs: int):
     """Yield (w, b) after each visit of an example."""
     w, b = np.zeros(X.shape[1]), 0.0
@@ -85,7 +85,7 @@ def visits(X: np.ndarray, y: np.ndarray, epochs: int):
             yield w, b
 
 
-# src/topics/neural-networks/perceptron.py:496
+# src/topics/neural-networks/perceptron.py:498
 def averaged_perceptron(X: np.ndarray, y: np.ndarray, epochs: int) -> tuple:
     """Mean weights (d,) and mean bias over all visits."""
     w_sum, b_sum = np.zeros(X.shape[1]), 0.0
@@ -94,7 +94,7 @@ def averaged_perceptron(X: np.ndarray, y: np.ndarray, epochs: int) -> tuple:
     return w_sum / (epochs * len(y)), b_sum / (epochs * len(y))
 
 
-# src/topics/neural-networks/perceptron.py:504
+# src/topics/neural-networks/perceptron.py:506
 def pocket_perceptron(X: np.ndarray, y: np.ndarray, epochs: int) -> tuple:
     """The weights (d,) and bias with the best training accuracy met on the way."""
     best, kept, last = -1.0, None, None
@@ -106,7 +106,7 @@ def pocket_perceptron(X: np.ndarray, y: np.ndarray, epochs: int) -> tuple:
     return kept
 
 
-# src/topics/neural-networks/perceptron.py:548
+# src/topics/neural-networks/perceptron.py:550
 def separable(Z: np.ndarray) -> bool:
     """Whether some v has Z @ v > 0, for Z (n, d): no average of its rows is zero."""
     norms = np.linalg.norm(Z, axis=1)
@@ -117,7 +117,7 @@ def separable(Z: np.ndarray) -> bool:
     return bool(nnls(rows.T, target, maxiter=100 * len(Z))[1] > 1e-7)
 
 
-# src/topics/neural-networks/perceptron.py:558
+# src/topics/neural-networks/perceptron.py:560
 def realisable(X: np.ndarray) -> np.ndarray:
     """All labelings (m, n) of the rows of X that one neuron with a bias can produce."""
     kept = [()]  # a labeling can be produced only if its beginning can
@@ -127,13 +127,13 @@ def realisable(X: np.ndarray) -> np.ndarray:
     return np.array(kept)
 
 
-# src/topics/neural-networks/perceptron.py:611
+# src/topics/neural-networks/perceptron.py:615
 def cover_count(n: int, d: int) -> int:
     """Labelings of n points in general position in R^d split by planes through 0."""
     return 2 * sum(comb(n - 1, k) for k in range(d))
 
 
-# src/topics/neural-networks/perceptron.py:616
+# src/topics/neural-networks/perceptron.py:620
 def share_fitted(n: int, d: int, trials: int, rng: np.random.Generator,
                  epochs: int = 0) -> tuple[float, float]:
     """Share of random problems that are separable; that the rule solves in `epochs`."""
@@ -147,7 +147,7 @@ def share_fitted(n: int, d: int, trials: int, rng: np.random.Generator,
     return float(np.mean([separable(rows) for rows in Z])), float(found.mean())
 
 
-# src/topics/neural-networks/perceptron.py:695
+# src/topics/neural-networks/perceptron.py:701
 def factor(m: np.ndarray, kind: str) -> np.ndarray:
     """g(m) = -dl/dm of the perceptron, Adaline ("squared") or logistic loss."""
     if kind == "perceptron":
@@ -155,7 +155,7 @@ def factor(m: np.ndarray, kind: str) -> np.ndarray:
     return 1 - m if kind == "squared" else (1 - np.tanh(m / 2)) / 2
 
 
-# src/topics/neural-networks/perceptron.py:702
+# src/topics/neural-networks/perceptron.py:708
 def neuron_gradient(w: np.ndarray, b: float, X: np.ndarray, y: np.ndarray,
                     kind: str) -> tuple[np.ndarray, float]:
     """Gradients (d,) and number of the mean loss over X (n, d), y (n,) = +-1."""
@@ -163,7 +163,7 @@ def neuron_gradient(w: np.ndarray, b: float, X: np.ndarray, y: np.ndarray,
     return -push @ X, -push.sum()
 
 
-# src/topics/neural-networks/perceptron.py:709
+# src/topics/neural-networks/perceptron.py:715
 def descend(X: np.ndarray, y: np.ndarray, kind: str, lr: float, steps: int) -> tuple:
     """Weights (d,) and bias after gradient descent from zero on the mean loss."""
     w, b = np.zeros(X.shape[1]), 0.0
@@ -173,13 +173,13 @@ def descend(X: np.ndarray, y: np.ndarray, kind: str, lr: float, steps: int) -> t
     return w, b
 
 
-# src/topics/neural-networks/perceptron.py:1095
+# src/topics/neural-networks/perceptron.py:1101
 def at_least(k: int, d: int) -> tuple[np.ndarray, float]:
     """Weights (d,) and bias of a neuron that says +1 if k or more inputs are 1."""
     return np.ones(d), 0.5 - k  # k = d is AND, k = 1 is OR
 
 
-# src/topics/neural-networks/perceptron.py:1121
+# src/topics/neural-networks/perceptron.py:1127
 def lazy_average(X: np.ndarray, y: np.ndarray, epochs: int) -> tuple[np.ndarray, float]:
     """As averaged_perceptron, with work only after mistakes."""
     (w, u), (b, c), T = np.zeros((2, X.shape[1])), (0.0, 0.0), epochs * len(y)
@@ -191,7 +191,7 @@ def lazy_average(X: np.ndarray, y: np.ndarray, epochs: int) -> tuple[np.ndarray,
     return w - u / T, b - c / T
 
 
-# src/topics/neural-networks/perceptron.py:1154
+# src/topics/neural-networks/perceptron.py:1160
 def dual_perceptron(G: np.ndarray, y: np.ndarray, epochs: int) -> np.ndarray:
     """Mistake counts (n,) from all dot products G (n, n) of the rows (x_i, 1)."""
     alpha = np.zeros(len(y))
@@ -202,7 +202,7 @@ def dual_perceptron(G: np.ndarray, y: np.ndarray, epochs: int) -> np.ndarray:
     return alpha
 
 
-# src/topics/neural-networks/perceptron.py:1196
+# src/topics/neural-networks/perceptron.py:1202
 def functions_of_bits(d: int) -> tuple[int, float]:
     """Functions of d bits that one neuron computes; best accuracy on parity."""
     X = np.array(list(product([0.0, 1.0], repeat=d)))
@@ -211,7 +211,7 @@ def functions_of_bits(d: int) -> tuple[int, float]:
     return len(can), float((can == parity).mean(axis=1).max())
 
 
-# src/topics/neural-networks/perceptron.py:1227
+# src/topics/neural-networks/perceptron.py:1233
 def cooled_pass(w: np.ndarray, b: float, X: np.ndarray, y: np.ndarray,
                 c: float) -> tuple[np.ndarray, float]:
     """Weights (d,) and bias after one pass with the factor sigma(-c m)."""
@@ -222,7 +222,7 @@ def cooled_pass(w: np.ndarray, b: float, X: np.ndarray, y: np.ndarray,
     return w, b
 
 
-# src/topics/neural-networks/perceptron.py:288
+# src/topics/neural-networks/perceptron.py:290
 def test_template_neuron_is_nearest_centroid():
     from sklearn.neighbors import NearestCentroid
 
@@ -236,7 +236,7 @@ def test_template_neuron_is_nearest_centroid():
         assert accuracy(w, b, X, -want) == 0.0
 
 
-# src/topics/neural-networks/perceptron.py:301
+# src/topics/neural-networks/perceptron.py:303
 def test_perceptron_is_sklearn_exactly():
     from sklearn.linear_model import Perceptron
 
@@ -260,14 +260,14 @@ def test_perceptron_is_sklearn_exactly():
     assert perceptron(np.array([[2.0]]), np.array([-1]))[2] == [1, 0]
 
 
-# src/topics/neural-networks/perceptron.py:324
+# src/topics/neural-networks/perceptron.py:326
 def test_hand_example():
     X = np.array([[0.0, 2.0], [-1.0, -1.0], [2.0, 0.0]])
     w, b, mistakes = perceptron(X, np.array([1, -1, -1]))
     assert np.array_equal(w, [-1, 3]) and b == -1 and mistakes == [2, 1, 0]
 
 
-# src/topics/neural-networks/perceptron.py:330
+# src/topics/neural-networks/perceptron.py:332
 def test_multiclass_perceptron():
     rng = np.random.default_rng(3)
     for trial in range(25):
@@ -292,7 +292,7 @@ def test_multiclass_perceptron():
             assert np.array_equal(W[:, 1] - W[:, 0], 2 * w) and b[1] - b[0] == 2 * bias
 
 
-# src/topics/neural-networks/perceptron.py:763
+# src/topics/neural-networks/perceptron.py:769
 def test_margin_and_mistake_bound():
     rng = np.random.default_rng(4)
     for _ in range(25):
@@ -316,7 +316,7 @@ def test_margin_and_mistake_bound():
         assert sum(mistakes) <= (np.linalg.norm(Z, axis=1).max() / gamma) ** 2
 
 
-# src/topics/neural-networks/perceptron.py:786
+# src/topics/neural-networks/perceptron.py:792
 def test_separable_is_linear_programming():
     from scipy.optimize import linprog
 
@@ -334,7 +334,7 @@ def test_separable_is_linear_programming():
     assert not separable(np.array([[1.0, 2.0], [-1.0, -2.0]]))
 
 
-# src/topics/neural-networks/perceptron.py:803
+# src/topics/neural-networks/perceptron.py:809
 def test_xor_and_cover():
     square = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     can = realisable(square)
@@ -356,7 +356,7 @@ def test_xor_and_cover():
         assert cover_count(9, d + 1) == cover_count(8, d + 1) + cover_count(8, d)
 
 
-# src/topics/neural-networks/perceptron.py:824
+# src/topics/neural-networks/perceptron.py:830
 def test_share_fitted():
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -371,7 +371,7 @@ def test_share_fitted():
         assert got == (np.mean(can), np.mean(found))
 
 
-# src/topics/neural-networks/perceptron.py:838
+# src/topics/neural-networks/perceptron.py:844
 def test_averaged_and_pocket():
     from sklearn.linear_model import SGDClassifier
 
@@ -396,7 +396,7 @@ def test_averaged_and_pocket():
         assert seen[-1] == accuracy(*perceptron(X, y, epochs)[:2], X, y)
 
 
-# src/topics/neural-networks/perceptron.py:862
+# src/topics/neural-networks/perceptron.py:868
 def test_neuron_gradient_is_autograd():
     import torch
 
@@ -425,7 +425,7 @@ def test_neuron_gradient_is_autograd():
             assert abs(db - bt.grad.item()) < 1e-12 * size
 
 
-# src/topics/neural-networks/perceptron.py:890
+# src/topics/neural-networks/perceptron.py:896
 def test_adaline_is_least_squares_and_logistic_is_sklearn():
     from sklearn.linear_model import LinearRegression, LogisticRegression
 
@@ -445,7 +445,7 @@ def test_adaline_is_least_squares_and_logistic_is_sklearn():
         assert abs(b - model.intercept_[0]) < 1e-4
 
 
-# src/topics/neural-networks/perceptron.py:1103
+# src/topics/neural-networks/perceptron.py:1109
 def test_at_least():
     for d in range(1, 7):
         X = np.array(list(product([0, 1], repeat=d)))
@@ -455,7 +455,7 @@ def test_at_least():
             assert accuracy(w, b, X, np.where(X.sum(axis=1) >= k, 1, -1)) == 1.0
 
 
-# src/topics/neural-networks/perceptron.py:1135
+# src/topics/neural-networks/perceptron.py:1141
 def test_lazy_average():
     rng = np.random.default_rng(11)
     for _ in range(20):
@@ -466,7 +466,7 @@ def test_lazy_average():
         assert np.allclose(w, w_want, atol=1e-12) and abs(b - b_want) < 1e-12
 
 
-# src/topics/neural-networks/perceptron.py:1167
+# src/topics/neural-networks/perceptron.py:1173
 def test_dual_perceptron():
     rng = np.random.default_rng(12)
     for _ in range(20):
@@ -484,7 +484,7 @@ def test_dual_perceptron():
     assert (xor * (G**2 @ (dual_perceptron(G**2, xor, 500) * xor)) > 0).all()
 
 
-# src/topics/neural-networks/perceptron.py:1207
+# src/topics/neural-networks/perceptron.py:1213
 def test_functions_of_bits():
     assert functions_of_bits(1) == (4, 1.0)
     assert functions_of_bits(2) == (14, 3 / 4)
@@ -492,7 +492,7 @@ def test_functions_of_bits():
     assert functions_of_bits(4) == (1882, 11 / 16)
 
 
-# src/topics/neural-networks/perceptron.py:1240
+# src/topics/neural-networks/perceptron.py:1246
 def test_cooled_pass():
     rng = np.random.default_rng(13)
     for _ in range(20):

@@ -1,4 +1,4 @@
-# Generated from src/topics/neural-networks/regularization.py: edit that file, then run doit. digest:db79a119a70b8416
+# Generated from src/topics/neural-networks/regularization.py: edit that file, then run doit. digest:651b64b152a79c57
 
 """Tests of neural-networks/regularization: Regularization."""
 
@@ -68,7 +68,7 @@ def spoil(y: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     return y
 
 
-# src/topics/neural-networks/regularization.py:256
+# src/topics/neural-networks/regularization.py:258
 def batch_norm(
     Z: np.ndarray, g: np.ndarray, b: np.ndarray, running: tuple,
     training: bool = True, momentum: float = 0.1, eps: float = 1e-5,
@@ -83,14 +83,14 @@ def batch_norm(
     return (Z - mean) / np.sqrt(var + eps) * g + b, running
 
 
-# src/topics/neural-networks/regularization.py:452
+# src/topics/neural-networks/regularization.py:454
 def ridge(X: np.ndarray, Y: np.ndarray, lam: float) -> np.ndarray:
     """W (d, m) that minimises |XW - Y|^2 / (2n) + lam |W|^2 / 2."""
     n, d = X.shape
     return np.linalg.solve(X.T @ X + n * lam * np.eye(d), X.T @ Y)
 
 
-# src/topics/neural-networks/regularization.py:458
+# src/topics/neural-networks/regularization.py:460
 def descent(X: np.ndarray, Y: np.ndarray, lr: float, steps: int) -> np.ndarray:
     """W (d, m) after gradient descent from zero on |XW - Y|^2 / (2n)."""
     W = np.zeros((X.shape[1], Y.shape[1]))
@@ -99,19 +99,19 @@ def descent(X: np.ndarray, Y: np.ndarray, lr: float, steps: int) -> np.ndarray:
     return W
 
 
-# src/topics/neural-networks/regularization.py:466
+# src/topics/neural-networks/regularization.py:468
 def ridge_factor(sigma: np.ndarray, n: int, lam: float) -> np.ndarray:
     """What ridge keeps of each singular direction."""
     return sigma**2 / (sigma**2 + n * lam)
 
 
-# src/topics/neural-networks/regularization.py:471
+# src/topics/neural-networks/regularization.py:473
 def descent_factor(sigma: np.ndarray, n: int, lr: float, steps: int) -> np.ndarray:
     """What gradient descent has learned of each singular direction."""
     return 1 - (1 - lr * sigma**2 / n) ** steps
 
 
-# src/topics/neural-networks/regularization.py:525
+# src/topics/neural-networks/regularization.py:528
 def adam_step(w: np.ndarray, g: np.ndarray, state: tuple, lr: float, decay: float,
               decoupled: bool, betas: tuple = (0.9, 0.999), eps: float = 1e-8) -> tuple:
     """New weights and state (m, v, t) after one step of AdamW, or of Adam with L2."""
@@ -127,14 +127,14 @@ def adam_step(w: np.ndarray, g: np.ndarray, state: tuple, lr: float, decay: floa
     return w - lr * step, (m, v, t)
 
 
-# src/topics/neural-networks/regularization.py:574
+# src/topics/neural-networks/regularization.py:577
 def dropout_ridge(X: np.ndarray, Y: np.ndarray, p: float) -> np.ndarray:
     """W (d, m) that minimises the expected squared loss under dropout on X (n, d)."""
     G = X.T @ X
     return np.linalg.solve(G + p / (1 - p) * np.diag(np.diag(G)), X.T @ Y)
 
 
-# src/topics/neural-networks/regularization.py:674
+# src/topics/neural-networks/regularization.py:678
 def batch_norm_backward(dY: np.ndarray, Z: np.ndarray, g: np.ndarray,
                         eps: float = 1e-5) -> tuple:
     """In training mode, from dY (n, d): dZ (n, d), dg (d,), db (d,)."""
@@ -144,14 +144,14 @@ def batch_norm_backward(dY: np.ndarray, Z: np.ndarray, g: np.ndarray,
     return dZ, (dY * Z_hat).sum(axis=0), dY.sum(axis=0)
 
 
-# src/topics/neural-networks/regularization.py:689
+# src/topics/neural-networks/regularization.py:693
 def rms_norm(x: np.ndarray, g: np.ndarray | float = 1.0,
              eps: float = 1e-5) -> np.ndarray:
     """Each token of x (..., d) divided by its root mean square, times gains g (d,)."""
     return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + eps) * g
 
 
-# src/topics/neural-networks/regularization.py:697
+# src/topics/neural-networks/regularization.py:701
 def rms_norm_backward(dy, x, g, eps=1e-5):
     """From dy (..., d): dx (..., d), dg (d,)."""
     r = np.sqrt((x**2).mean(axis=-1, keepdims=True) + eps)
@@ -160,13 +160,13 @@ def rms_norm_backward(dy, x, g, eps=1e-5):
     return dx, (dy * y).reshape(-1, x.shape[-1]).sum(axis=0)
 
 
-# src/topics/neural-networks/regularization.py:707
+# src/topics/neural-networks/regularization.py:711
 def layer_norm(x, g, b, eps=1e-5):
     """x (..., d), gains and shifts (d,)."""
     return rms_norm(x - x.mean(axis=-1, keepdims=True), g, eps) + b
 
 
-# src/topics/neural-networks/regularization.py:714
+# src/topics/neural-networks/regularization.py:718
 def layer_norm_backward(dy, x, g, eps=1e-5):
     """From dy (..., d): dx (..., d), dg (d,), db (d,)."""
     dc, dg = rms_norm_backward(dy, x - x.mean(axis=-1, keepdims=True), g, eps)
@@ -174,13 +174,13 @@ def layer_norm_backward(dy, x, g, eps=1e-5):
     return dx, dg, dy.reshape(-1, x.shape[-1]).sum(axis=0)
 
 
-# src/topics/neural-networks/regularization.py:974
+# src/topics/neural-networks/regularization.py:978
 def relu_features(X: np.ndarray, V: np.ndarray) -> np.ndarray:
     """Random features (n, N) of X (n, d) from random directions V (d, N)."""
     return np.maximum(X @ V, 0) / np.sqrt(V.shape[1])
 
 
-# src/topics/neural-networks/regularization.py:979
+# src/topics/neural-networks/regularization.py:983
 def ridge_path(F: np.ndarray, Y: np.ndarray, F_new: np.ndarray,
                strengths: list) -> np.ndarray:
     """Predictions (len(strengths), n_new, m); a strength is n * lam, 0 least norm."""
@@ -191,7 +191,7 @@ def ridge_path(F: np.ndarray, Y: np.ndarray, F_new: np.ndarray,
     return np.array([(P * (s / (s**2 + k))) @ UY for k in strengths])
 
 
-# src/topics/neural-networks/regularization.py:989
+# src/topics/neural-networks/regularization.py:993
 def bias_variance(fits: np.ndarray, T: np.ndarray) -> tuple[float, float]:
     """Squared bias and variance per row, unbiased, of fits (R, n, m) for targets T."""
     variance = fits.var(axis=0, ddof=1).sum(axis=-1).mean()
@@ -199,14 +199,14 @@ def bias_variance(fits: np.ndarray, T: np.ndarray) -> tuple[float, float]:
     return float(bias), float(variance)
 
 
-# src/topics/neural-networks/regularization.py:1251
+# src/topics/neural-networks/regularization.py:1255
 def dropout_by_hand() -> tuple[float, float]:
     """Mean and variance of the unit's value."""
     # Mean: 3 + 0 + 2. Variance: p / (1 - p) = 1/4 times (9 + 0 + 4).
     return 5.0, 13 / 4
 
 
-# src/topics/neural-networks/regularization.py:1281
+# src/topics/neural-networks/regularization.py:1285
 def ridge_by_rows(X: np.ndarray, Y: np.ndarray, lam: float) -> np.ndarray:
     """Ridge weights (d, m) from `np.linalg.lstsq` on enlarged data."""
     (n, d), m = X.shape, Y.shape[1]
@@ -214,7 +214,7 @@ def ridge_by_rows(X: np.ndarray, Y: np.ndarray, lam: float) -> np.ndarray:
     return np.linalg.lstsq(X_more, np.vstack([Y, np.zeros((d, m))]), rcond=None)[0]
 
 
-# src/topics/neural-networks/regularization.py:1311
+# src/topics/neural-networks/regularization.py:1315
 def fold(W: np.ndarray, c: np.ndarray, g: np.ndarray, b: np.ndarray, running: tuple,
          eps: float = 1e-5) -> tuple[np.ndarray, np.ndarray]:
     """W' (d_in, d), c' (d,) of the layer that replaces both in eval mode."""
@@ -223,7 +223,7 @@ def fold(W: np.ndarray, c: np.ndarray, g: np.ndarray, b: np.ndarray, running: tu
     return W * scale, (c - mean) * scale + b
 
 
-# src/topics/neural-networks/regularization.py:1342
+# src/topics/neural-networks/regularization.py:1346
 def group_norm(X: np.ndarray, groups: int, g: np.ndarray, b: np.ndarray,
                eps: float = 1e-5) -> np.ndarray:
     """X (n, d) normalised over each of `groups` groups of d / groups features."""
@@ -232,7 +232,7 @@ def group_norm(X: np.ndarray, groups: int, g: np.ndarray, b: np.ndarray,
     return parts.reshape(n, d) * g + b
 
 
-# src/topics/neural-networks/regularization.py:1375
+# src/topics/neural-networks/regularization.py:1379
 def lasso(X: np.ndarray, y: np.ndarray, lam: float, steps: int) -> np.ndarray:
     """Weights (d,) of the lasso, for X (n, d) and y (n,)."""
     n, d = X.shape
@@ -243,7 +243,7 @@ def lasso(X: np.ndarray, y: np.ndarray, lam: float, steps: int) -> np.ndarray:
     return w
 
 
-# src/topics/neural-networks/regularization.py:304
+# src/topics/neural-networks/regularization.py:306
 def test_hand_examples():
     Z = np.array([[0.0, 2.0], [0.0, 4.0], [3.0, 6.0]])
     Z_hat, running = batch_norm(Z, np.ones(2), np.zeros(2),
@@ -253,7 +253,7 @@ def test_hand_examples():
     assert np.allclose(running, [[0.1, 0.4], [1.2, 1.3]], atol=1e-12)
 
 
-# src/topics/neural-networks/regularization.py:313
+# src/topics/neural-networks/regularization.py:315
 def test_dropout_is_torch():
     import torch
     from torch.nn import functional as F
@@ -272,7 +272,7 @@ def test_dropout_is_torch():
         assert np.allclose(h.grad.numpy(), theirs.numpy(), atol=1e-12)
 
 
-# src/topics/neural-networks/regularization.py:331
+# src/topics/neural-networks/regularization.py:333
 def test_net_gradients_are_torch():
     import torch
 
@@ -293,7 +293,7 @@ def test_net_gradients_are_torch():
             assert np.allclose(got, leaf.grad.numpy(), atol=1e-12)
 
 
-# src/topics/neural-networks/regularization.py:351
+# src/topics/neural-networks/regularization.py:353
 def test_train_net_learns_and_decays():
     rng = np.random.default_rng(2)
     X = rng.normal(size=(100, 6))
@@ -305,7 +305,7 @@ def test_train_net_learns_and_decays():
     assert train_net(X, y, [(X, y)], 0, p=0.99, epochs=10)[-1, 0] > errors[-1, 0]
 
 
-# src/topics/neural-networks/regularization.py:362
+# src/topics/neural-networks/regularization.py:364
 def test_spoil():
     y = np.repeat(np.arange(10), 100)
     for share in (0.0, 0.3, 1.0):
@@ -316,7 +316,7 @@ def test_spoil():
     assert set(redrawn.tolist()) == set(range(10))
 
 
-# src/topics/neural-networks/regularization.py:372
+# src/topics/neural-networks/regularization.py:374
 def test_batch_norm_is_torch():
     import torch
 
@@ -354,7 +354,7 @@ def test_batch_norm_is_torch():
         pass
 
 
-# src/topics/neural-networks/regularization.py:590
+# src/topics/neural-networks/regularization.py:593
 def test_ridge_descent_and_factors():
     from sklearn.linear_model import Ridge
 
@@ -374,7 +374,7 @@ def test_ridge_descent_and_factors():
     assert ridge(np.ones((2, 1)), np.ones((2, 1)), 1.0) == 0.5
 
 
-# src/topics/neural-networks/regularization.py:609
+# src/topics/neural-networks/regularization.py:612
 def test_adam_step_is_torch():
     import torch
 
@@ -394,7 +394,7 @@ def test_adam_step_is_torch():
             assert np.allclose(w, leaf.detach().numpy(), atol=1e-12)
 
 
-# src/topics/neural-networks/regularization.py:628
+# src/topics/neural-networks/regularization.py:631
 def test_dropout_is_ridge():
     from itertools import product
 
@@ -417,7 +417,7 @@ def test_dropout_is_ridge():
                 assert expected(W) <= expected(W + 0.01 * rng.normal(size=W.shape))
 
 
-# src/topics/neural-networks/regularization.py:735
+# src/topics/neural-networks/regularization.py:739
 def test_norms_backward_are_torch():
     import torch
     from torch.nn import functional as F
@@ -449,7 +449,7 @@ def test_norms_backward_are_torch():
                 assert np.allclose(ours, leaf.grad.numpy(), rtol=1e-6, atol=1e-8)
 
 
-# src/topics/neural-networks/regularization.py:766
+# src/topics/neural-networks/regularization.py:770
 def test_norm_defaults_and_leading_axes():
     import torch
     from torch.nn import functional as F
@@ -477,7 +477,7 @@ def test_norm_defaults_and_leading_axes():
     assert np.allclose(got, tz.grad.numpy(), atol=1e-10)
 
 
-# src/topics/neural-networks/regularization.py:915
+# src/topics/neural-networks/regularization.py:919
 def test_scale_invariance_under_a_norm():
     rng = np.random.default_rng(10)
     X, W, dY = rng.normal(size=(9, 4)), rng.normal(size=(4, 3)), rng.normal(size=(9, 3))
@@ -493,7 +493,7 @@ def test_scale_invariance_under_a_norm():
     assert np.allclose(((W - 0.2 * (g + 0.3 * W)) ** 2).sum(axis=0), want)
 
 
-# src/topics/neural-networks/regularization.py:1080
+# src/topics/neural-networks/regularization.py:1084
 def test_ridge_path():
     rng = np.random.default_rng(11)
     for trial in range(20):
@@ -507,13 +507,13 @@ def test_ridge_path():
         assert np.allclose(path[1], F_new @ ridge(F, Y, 0.7 / n), atol=1e-9)
 
 
-# src/topics/neural-networks/regularization.py:1093
+# src/topics/neural-networks/regularization.py:1097
 def test_relu_features():
     X, V = np.array([[1.0, -2.0]]), np.array([[1.0, 0.0, 1.0, 4.0], [0.0, 1.0, 0.0, 1.0]])
     assert np.allclose(relu_features(X, V), [[0.5, 0.0, 0.5, 1.0]])
 
 
-# src/topics/neural-networks/regularization.py:1098
+# src/topics/neural-networks/regularization.py:1102
 def test_bias_variance_is_unbiased():
     rng = np.random.default_rng(12)
     T = rng.normal(size=(400, 3))
@@ -524,7 +524,7 @@ def test_bias_variance_is_unbiased():
     assert np.isclose(total, bias + variance, rtol=1e-12)
 
 
-# src/topics/neural-networks/regularization.py:1260
+# src/topics/neural-networks/regularization.py:1264
 def test_dropout_by_hand():
     from itertools import product
 
@@ -537,7 +537,7 @@ def test_dropout_by_hand():
     assert np.allclose(dropout_by_hand(), [mean, variance])
 
 
-# src/topics/neural-networks/regularization.py:1291
+# src/topics/neural-networks/regularization.py:1295
 def test_ridge_by_rows():
     rng = np.random.default_rng(13)
     for _ in range(20):
@@ -547,7 +547,7 @@ def test_ridge_by_rows():
         assert got.shape == (d, m) and np.allclose(got, ridge(X, Y, lam), atol=1e-9)
 
 
-# src/topics/neural-networks/regularization.py:1322
+# src/topics/neural-networks/regularization.py:1326
 def test_fold():
     rng = np.random.default_rng(14)
     for _ in range(20):
@@ -560,7 +560,7 @@ def test_fold():
         assert W_new.shape == (d_in, d) and np.allclose(X @ W_new + c_new, want)
 
 
-# src/topics/neural-networks/regularization.py:1353
+# src/topics/neural-networks/regularization.py:1357
 def test_group_norm():
     import torch
 
@@ -573,7 +573,7 @@ def test_group_norm():
         assert np.allclose(group_norm(X, groups, g, b), want.numpy(), atol=1e-9)
 
 
-# src/topics/neural-networks/regularization.py:1388
+# src/topics/neural-networks/regularization.py:1392
 def test_lasso():
     from sklearn.linear_model import Lasso
 

@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/01-numpy-neural-net.py: edit that file, then run doit. digest:399650f05c1040c2
+# Generated from src/topics/notebooks/01-numpy-neural-net.py: edit that file, then run doit. digest:935f0efd12f6b09e
 
 """Tests of notebooks/01-numpy-neural-net: A neural network in NumPy."""
 
@@ -10,14 +10,14 @@ from sklearn.metrics import confusion_matrix
 from sklearn.neural_network import MLPClassifier
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:105
+# src/topics/notebooks/01-numpy-neural-net.py:107
 def softmax(scores: np.ndarray) -> np.ndarray:
     """Softmax along the last axis, shifted so that exp cannot overflow."""
     exps = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return exps / exps.sum(axis=-1, keepdims=True)
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:112
+# src/topics/notebooks/01-numpy-neural-net.py:114
 def cross_entropy(S: np.ndarray, y: np.ndarray) -> float:
     """Mean over the rows of -log softmax(S)[y]; scores S (n, K), classes y (n,)."""
     shifted = S - S.max(axis=1, keepdims=True)
@@ -25,7 +25,7 @@ def cross_entropy(S: np.ndarray, y: np.ndarray) -> float:
     return float((log_sums - shifted[np.arange(len(y)), y]).mean())
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:160
+# src/topics/notebooks/01-numpy-neural-net.py:164
 def d_cross_entropy(S: np.ndarray, y: np.ndarray) -> np.ndarray:
     """dS = (softmax(S) - onehot(y)) / n, shape (n, K)."""
     dS = softmax(S)
@@ -33,7 +33,7 @@ def d_cross_entropy(S: np.ndarray, y: np.ndarray) -> np.ndarray:
     return dS / len(y)
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:167
+# src/topics/notebooks/01-numpy-neural-net.py:171
 def one_layer_gradients(
     params: dict[str, np.ndarray], X: np.ndarray, y: np.ndarray
 ) -> dict[str, np.ndarray]:
@@ -42,7 +42,7 @@ def one_layer_gradients(
     return {"W": X.T @ dS, "b": dS.sum(axis=0)}
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:180
+# src/topics/notebooks/01-numpy-neural-net.py:184
 def numeric_gradient(
     loss_of: Callable[[np.ndarray], float], A: np.ndarray, step: float = 1e-5
 ) -> np.ndarray:
@@ -56,13 +56,13 @@ def numeric_gradient(
     return dA
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:228
+# src/topics/notebooks/01-numpy-neural-net.py:232
 def random_classes(rng: np.random.Generator, n: int, K: int) -> np.ndarray:
     """n classes below K, each at least once if n allows it."""
     return rng.permutation(np.concatenate([np.arange(K), rng.integers(K, size=n)])[:n])
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:303
+# src/topics/notebooks/01-numpy-neural-net.py:311
 def forward(
     params: dict[str, np.ndarray], X: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -73,7 +73,7 @@ def forward(
     return Z, H, S
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:332
+# src/topics/notebooks/01-numpy-neural-net.py:340
 def he_start(
     d: int, m: int, K: int, rng: np.random.Generator, scale: float = 1.0
 ) -> dict[str, np.ndarray]:
@@ -84,19 +84,19 @@ def he_start(
     }
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:342
+# src/topics/notebooks/01-numpy-neural-net.py:350
 def loss_of(params: dict[str, np.ndarray], X: np.ndarray, y: np.ndarray) -> float:
     """Mean cross-entropy of the network on X (n, d), y (n,)."""
     return cross_entropy(forward(params, X)[-1], y)
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:367
+# src/topics/notebooks/01-numpy-neural-net.py:375
 def network_size(n: int, d: int, m: int, K: int) -> tuple[int, int]:
     """Parameters; operations of both matrix products for n inputs."""
     return m * (d + 1) + K * (m + 1), 2 * n * (d * m + m * K)
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:389
+# src/topics/notebooks/01-numpy-neural-net.py:397
 def random_problem(
     rng: np.random.Generator, n: int, d: int, m: int, K: int
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
@@ -106,7 +106,7 @@ def random_problem(
     return params, rng.normal(size=(n, d)), random_classes(rng, n, K)
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:537
+# src/topics/notebooks/01-numpy-neural-net.py:547
 def gradients(
     params: dict[str, np.ndarray], X: np.ndarray, y: np.ndarray
 ) -> dict[str, np.ndarray]:
@@ -121,7 +121,7 @@ def gradients(
     }
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:601
+# src/topics/notebooks/01-numpy-neural-net.py:611
 def tanh_gradients(
     params: dict[str, np.ndarray], X: np.ndarray, y: np.ndarray
 ) -> dict[str, np.ndarray]:
@@ -135,7 +135,7 @@ def tanh_gradients(
     }
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:651
+# src/topics/notebooks/01-numpy-neural-net.py:661
 def momentum_step(
     params: dict[str, np.ndarray], velocity: dict[str, np.ndarray],
     grads: dict[str, np.ndarray], lr: float, momentum: float,
@@ -145,14 +145,14 @@ def momentum_step(
     return {k: params[k] + velocity[k] for k in params}, velocity
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:660
+# src/topics/notebooks/01-numpy-neural-net.py:670
 def minibatches(order: np.ndarray, batch: int) -> Iterator[np.ndarray]:
     """The indices `order` (n,) in slices of `batch`; the last may be shorter."""
     for first in range(0, len(order), batch):
         yield order[first : first + batch]
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:666
+# src/topics/notebooks/01-numpy-neural-net.py:676
 def sgd(
     params: dict[str, np.ndarray], X: np.ndarray, y: np.ndarray, rng=None,
     epochs: int = 30, lr: float = 0.1, momentum: float = 0.9, batch: int = 32,
@@ -171,13 +171,13 @@ def sgd(
     return history
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:684
+# src/topics/notebooks/01-numpy-neural-net.py:694
 def accuracy(params: dict[str, np.ndarray], X: np.ndarray, y: np.ndarray) -> float:
     """Share of the rows of X whose highest score is at the right class."""
     return float((forward(params, X)[-1].argmax(axis=1) == y).mean())
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:763
+# src/topics/notebooks/01-numpy-neural-net.py:773
 def nesterov_step(
     params: dict[str, np.ndarray], velocity: dict[str, np.ndarray],
     grads: dict[str, np.ndarray], lr: float, momentum: float,
@@ -188,14 +188,14 @@ def nesterov_step(
     return {k: params[k] + ahead[k] for k in params}, velocity
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:776
+# src/topics/notebooks/01-numpy-neural-net.py:786
 def check_params(model: MLPClassifier) -> dict[str, np.ndarray]:
     """A copy of the parameters under our names."""
     (W1, W2), (b1, b2) = model.coefs_, model.intercepts_
     return {k: A.copy() for k, A in zip(("W1", "b1", "W2", "b2"), (W1, b1, W2, b2))}
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:782
+# src/topics/notebooks/01-numpy-neural-net.py:792
 def random_library_run(rng: np.random.Generator, epochs: int, **settings) -> tuple:
     """Start, data and batch size of a random problem, and MLPClassifier trained on it."""
     d, m = (int(size) for size in rng.permutation(np.arange(1, 8))[:2])
@@ -214,7 +214,7 @@ def random_library_run(rng: np.random.Generator, epochs: int, **settings) -> tup
     return check_params(untrained), X, y, batch, model
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:838
+# src/topics/notebooks/01-numpy-neural-net.py:848
 def library_start(d: int, m: int, K: int, rng: np.random.RandomState) -> dict:
     """Weights and biases as MLPClassifier draws them for ReLU, in its order."""
     params = {}
@@ -225,7 +225,7 @@ def library_start(d: int, m: int, K: int, rng: np.random.RandomState) -> dict:
     return params
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:1004
+# src/topics/notebooks/01-numpy-neural-net.py:1014
 def decayed_gradients(
     params: dict[str, np.ndarray], X: np.ndarray, y: np.ndarray, alpha: float
 ) -> dict[str, np.ndarray]:
@@ -236,7 +236,7 @@ def decayed_gradients(
     return grads
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:1125
+# src/topics/notebooks/01-numpy-neural-net.py:1135
 def confusions(y: np.ndarray, said: np.ndarray, K: int) -> np.ndarray:
     """Counts (K, K): row, the true class y (n,); column, the answer said (n,)."""
     counts = np.zeros((K, K), dtype=int)
@@ -244,7 +244,7 @@ def confusions(y: np.ndarray, said: np.ndarray, K: int) -> np.ndarray:
     return counts
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:1157
+# src/topics/notebooks/01-numpy-neural-net.py:1167
 def shift_images(X: np.ndarray, right: int, down: int) -> np.ndarray:
     """Images (n, 64), moved; what leaves the frame is lost, blanks come in."""
     images, moved = X.reshape(-1, 8, 8), np.zeros((len(X), 8, 8))
@@ -254,7 +254,7 @@ def shift_images(X: np.ndarray, right: int, down: int) -> np.ndarray:
     return moved.reshape(-1, 64)
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:233
+# src/topics/notebooks/01-numpy-neural-net.py:237
 def test_cross_entropy_matches_torch():
     rng = np.random.default_rng(0)
     for _ in range(25):
@@ -272,7 +272,7 @@ def test_cross_entropy_matches_torch():
     assert cross_entropy(np.array([[1e4, 0.0], [0.0, 0.0]]), np.array([1, 0])) > 4999
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:250
+# src/topics/notebooks/01-numpy-neural-net.py:254
 def test_one_layer_gradients_match_torch():
     rng = np.random.default_rng(1)
     for _ in range(20):
@@ -286,7 +286,7 @@ def test_one_layer_gradients_match_torch():
             np.testing.assert_allclose(grad, leaves[name].grad, atol=1e-13)
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:263
+# src/topics/notebooks/01-numpy-neural-net.py:267
 def test_numeric_gradient():
     A = np.random.default_rng(2).normal(size=(3, 4))
     before = A.copy()
@@ -295,7 +295,7 @@ def test_numeric_gradient():
     np.testing.assert_array_equal(A, before)  # the argument is left alone
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:375
+# src/topics/notebooks/01-numpy-neural-net.py:383
 def test_network_size():
     sizes = he_start(5, 3, 2, np.random.default_rng(0))
     total = sum(A.size for A in sizes.values())
@@ -304,7 +304,7 @@ def test_network_size():
     assert network_size(1, 784, 300, 10) == (238_510, 476_400)  # 66 times as large
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:398
+# src/topics/notebooks/01-numpy-neural-net.py:406
 def test_forward_matches_torch():
     rng = np.random.default_rng(3)
     for trial in range(25):
@@ -322,7 +322,7 @@ def test_forward_matches_torch():
         assert Z.shape == H.shape == (len(X), m) and ((H == Z) | (H == 0)).all()
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:415
+# src/topics/notebooks/01-numpy-neural-net.py:423
 def test_he_start():
     rng = np.random.default_rng(4)
     params = he_start(200, 300, 100, rng)
@@ -335,7 +335,7 @@ def test_he_start():
     np.testing.assert_allclose(ten["W2"], 10 * one["W2"])
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:571
+# src/topics/notebooks/01-numpy-neural-net.py:581
 def test_gradients_match_torch():
     rng = np.random.default_rng(5)
     for trial in range(25):
@@ -351,7 +351,7 @@ def test_gradients_match_torch():
             np.testing.assert_allclose(grad, leaves[name].grad, rtol=1e-10, atol=1e-12)
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:586
+# src/topics/notebooks/01-numpy-neural-net.py:596
 def test_zero_start_has_no_gradient_in_its_weights():
     params = he_start(5, 4, 3, np.random.default_rng(6), scale=0)
     X, y = np.ones((2, 5)), np.array([0, 1])
@@ -360,7 +360,7 @@ def test_zero_start_has_no_gradient_in_its_weights():
     np.testing.assert_allclose(grads["b2"], np.array([-1, -1, 2]) / 6)
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:617
+# src/topics/notebooks/01-numpy-neural-net.py:627
 def test_tanh_gradients():
     rng = np.random.default_rng(7)
     for _ in range(20):
@@ -373,7 +373,7 @@ def test_tanh_gradients():
             np.testing.assert_allclose(grad, leaves[name].grad, rtol=1e-10, atol=1e-12)
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:729
+# src/topics/notebooks/01-numpy-neural-net.py:739
 def test_minibatches_and_order():
     for n, batch in [(10, 3), (4, 4), (3, 8), (1, 1)]:
         parts = list(minibatches(np.arange(n)[::-1], batch))
@@ -382,7 +382,7 @@ def test_minibatches_and_order():
     assert list(minibatches(np.arange(0), 4)) == []
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:737
+# src/topics/notebooks/01-numpy-neural-net.py:747
 def test_sgd_keeps_its_history():
     rng = np.random.default_rng(8)
     params, X, y = random_problem(rng, 20, 5, 4, 3)
@@ -400,7 +400,7 @@ def test_sgd_keeps_its_history():
     assert accuracy(history[-1], X, y) == right
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:800
+# src/topics/notebooks/01-numpy-neural-net.py:810
 def test_sgd_matches_mlpclassifier():
     rng = np.random.default_rng(9)
     for trial in range(24):
@@ -414,7 +414,7 @@ def test_sgd_matches_mlpclassifier():
         np.testing.assert_allclose(P, model.predict_proba(X), atol=1e-11)
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:814
+# src/topics/notebooks/01-numpy-neural-net.py:824
 def test_nesterov_step():
     rng = np.random.default_rng(10)
     for _ in range(20):
@@ -424,7 +424,7 @@ def test_nesterov_step():
             np.testing.assert_allclose(ours[name], expected, atol=1e-11)
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:1017
+# src/topics/notebooks/01-numpy-neural-net.py:1027
 def test_decayed_gradients():
     rng = np.random.default_rng(11)
     for alpha in np.linspace(0, 1, 20):
@@ -435,7 +435,7 @@ def test_decayed_gradients():
             np.testing.assert_allclose(ours[name], expected, atol=1e-11)
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:1028
+# src/topics/notebooks/01-numpy-neural-net.py:1038
 def test_library_start():
     X, y = np.random.default_rng(12).normal(size=(30, 5)), np.arange(30) % 3
     for seed in range(5):
@@ -447,7 +447,7 @@ def test_library_start():
             np.testing.assert_array_equal(ours[name], expected[name])
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:1135
+# src/topics/notebooks/01-numpy-neural-net.py:1145
 def test_confusions():
     rng = np.random.default_rng(13)
     for _ in range(20):
@@ -459,7 +459,7 @@ def test_confusions():
     np.testing.assert_array_equal(confusions(one, one, 1), [[4]])
 
 
-# src/topics/notebooks/01-numpy-neural-net.py:1169
+# src/topics/notebooks/01-numpy-neural-net.py:1179
 def test_shift_images():
     X = np.random.default_rng(14).random((5, 64))
     np.testing.assert_array_equal(shift_images(X, 0, 0), X)

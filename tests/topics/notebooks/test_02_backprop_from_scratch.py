@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/02-backprop-from-scratch.py: edit that file, then run doit. digest:6ad38b10eda9b6f4
+# Generated from src/topics/notebooks/02-backprop-from-scratch.py: edit that file, then run doit. digest:54fa3a1605b87bff
 
 """Tests of notebooks/02-backprop-from-scratch: Backpropagation from scratch."""
 
@@ -213,14 +213,14 @@ def total(a: Node) -> Node:
     return Node(a.value.sum(), (a,), (lambda g: np.broadcast_to(g, a.value.shape),))
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:523
+# src/topics/notebooks/02-backprop-from-scratch.py:526
 def unbroadcast(g: np.ndarray, shape: tuple) -> np.ndarray:
     """Sum g over the axes along which an array of `shape` was repeated."""
     g = g.sum(axis=tuple(range(g.ndim - len(shape))))
     return g.sum(axis=tuple(i for i, d in enumerate(shape) if d == 1), keepdims=True)
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:529
+# src/topics/notebooks/02-backprop-from-scratch.py:532
 def build_example(X: np.ndarray, W: np.ndarray, b: np.ndarray) -> dict:
     """The nodes of the example by name, in the order of their computation."""
     n = {"X": Node(X), "W": Node(W), "b": Node(b)}
@@ -233,7 +233,7 @@ def build_example(X: np.ndarray, W: np.ndarray, b: np.ndarray) -> dict:
     return n
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:560
+# src/topics/notebooks/02-backprop-from-scratch.py:563
 def sweep(order: list, shrink: Callable = unbroadcast, add_to: Callable = np.add) -> None:
     """Fill the grads of the nodes in `order`, which starts with a scalar loss."""
     for node in order:
@@ -245,7 +245,7 @@ def sweep(order: list, shrink: Callable = unbroadcast, add_to: Callable = np.add
             parent.grad = add_to(parent.grad, g)
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:571
+# src/topics/notebooks/02-backprop-from-scratch.py:574
 def discovery_order(root: Node) -> list:
     """All nodes behind `root`, as a walk from it first meets them, level by level."""
     order = [root]
@@ -254,7 +254,7 @@ def discovery_order(root: Node) -> list:
     return order
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:594
+# src/topics/notebooks/02-backprop-from-scratch.py:597
 def topological_order(root: Node) -> list:
     """All nodes behind `root` and `root` itself, parents first."""
     order, seen, stack = [], set(), [(root, False)]
@@ -269,7 +269,7 @@ def topological_order(root: Node) -> list:
     return order
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:608
+# src/topics/notebooks/02-backprop-from-scratch.py:611
 def backprop(loss: Node) -> list:
     """Fill the grad of every node behind `loss`; return them, the loss first."""
     order = topological_order(loss)[::-1]
@@ -277,7 +277,7 @@ def backprop(loss: Node) -> list:
     return order
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:659
+# src/topics/notebooks/02-backprop-from-scratch.py:662
 def sweep_every_path(node: Node, g: np.ndarray) -> int:
     """Add g to the grad of `node` and pass it on at once; return the visits."""
     node.grad = node.grad + g
@@ -285,7 +285,7 @@ def sweep_every_path(node: Node, g: np.ndarray) -> int:
                    for parent, vjp in zip(node.parents, node.vjps))
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:666
+# src/topics/notebooks/02-backprop-from-scratch.py:669
 def tower(fan_out: int, levels: int) -> tuple[Node, Node]:
     """A leaf, and the top of `levels` levels that use their input `fan_out` times."""
     leaf = y = Node(1.0)
@@ -297,13 +297,13 @@ def tower(fan_out: int, levels: int) -> tuple[Node, Node]:
     return leaf, y
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:792
+# src/topics/notebooks/02-backprop-from-scratch.py:795
 def path_visits(blocks: int) -> int:
     """Visits of sweep_every_path on tower(2, blocks), without running it."""
     return 3 * 2**blocks - 2  # V(0) = 1 and V(B) = 2 + 2 V(B - 1)
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:813
+# src/topics/notebooks/02-backprop-from-scratch.py:816
 def repeated_axes(out: tuple, shape: tuple) -> tuple:
     """Axes of `out`, ascending, along which an array of `shape` was repeated."""
     lead = len(out) - len(shape)
@@ -311,14 +311,14 @@ def repeated_axes(out: tuple, shape: tuple) -> tuple:
     return (*range(lead), *stretched)
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:843
+# src/topics/notebooks/02-backprop-from-scratch.py:846
 def softmax_cross_entropy(logits: Node, y: np.ndarray) -> Node:
     """The mean cross-entropy of logits (n, K) and classes y (n,), one fused node."""
     return Node(cross_entropy(logits.value, y), (logits,),
                 (lambda g: g * cross_entropy_grad(logits.value, y),))
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:849
+# src/topics/notebooks/02-backprop-from-scratch.py:852
 def network(X: Node, layers: list, act: Callable = relu) -> Node:
     """Logits (n, K) of the network whose `layers` are pairs of nodes (W, b)."""
     h = X
@@ -328,7 +328,7 @@ def network(X: Node, layers: list, act: Callable = relu) -> Node:
     return h
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:884
+# src/topics/notebooks/02-backprop-from-scratch.py:887
 def row_max(a: Node) -> Node:
     """The largest entry of each row of a (n, d), shape (n, 1)."""
     top = a.value.max(axis=1, keepdims=True)
@@ -336,14 +336,14 @@ def row_max(a: Node) -> Node:
     return Node(top, (a,), (lambda g: g * share,))
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:915
+# src/topics/notebooks/02-backprop-from-scratch.py:918
 def power(a: Node, exponent: float) -> Node:
     """a ** exponent, elementwise."""
     return Node(a.value**exponent, (a,),
                 (lambda g: g * exponent * a.value ** (exponent - 1),))
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:921
+# src/topics/notebooks/02-backprop-from-scratch.py:924
 def layer_norm(a: Node, eps: float = 1e-5) -> Node:
     """Rows of a (n, d) with their mean removed, over sqrt(variance + eps)."""
     d = a.value.shape[1]
@@ -353,26 +353,26 @@ def layer_norm(a: Node, eps: float = 1e-5) -> Node:
     return mul(centred, power(add(variance, Node(eps)), -0.5))
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:972
+# src/topics/notebooks/02-backprop-from-scratch.py:975
 def affine(X: Node, W: Node, b: Node) -> Node:
     """X W + b."""
     return add(matmul(X, W), b)
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:977
+# src/topics/notebooks/02-backprop-from-scratch.py:980
 def plain_graph(X: Node, W: Node, b: Node, act: Callable) -> Node:
     """The sum of act(X W + b)."""
     return total(act(affine(X, W, b)))
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:982
+# src/topics/notebooks/02-backprop-from-scratch.py:985
 def square_graph(X: Node, W: Node, b: Node, act: Callable) -> Node:
     """The sum of squares of act(X W + b)."""
     s = act(affine(X, W, b))
     return total(mul(s, s))
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:988
+# src/topics/notebooks/02-backprop-from-scratch.py:991
 def skip_graph(X: Node, W: Node, b: Node, act: Callable) -> Node:
     """The sum of squares of act(X W + b) + X W."""
     u = matmul(X, W)
@@ -380,25 +380,25 @@ def skip_graph(X: Node, W: Node, b: Node, act: Callable) -> Node:
     return total(mul(s, s))
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:995
+# src/topics/notebooks/02-backprop-from-scratch.py:998
 def tanh_wrong(a: Node) -> Node:
     """tanh with a planted bug: the rule reads the input."""
     return Node(np.tanh(a.value), (a,), (lambda g: g * (1 - a.value**2),))
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:1000
+# src/topics/notebooks/02-backprop-from-scratch.py:1003
 def average(g: np.ndarray, shape: tuple) -> np.ndarray:
     """unbroadcast with a planted bug: the mean instead of the sum."""
     return unbroadcast(g, shape) * (np.prod(shape) / g.size)
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:1005
+# src/topics/notebooks/02-backprop-from-scratch.py:1008
 def overwrite(old: np.ndarray, new: np.ndarray) -> np.ndarray:
     """add_to with a planted bug: the last gradient wins."""
     return new
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:1010
+# src/topics/notebooks/02-backprop-from-scratch.py:1013
 def check_engine(build: Callable, n: int, bug: str, seed: int = 0) -> float:
     """Worst relative error of the engine with `bug` on a graph with n rows."""
     rng = np.random.default_rng(seed)
@@ -415,7 +415,7 @@ def check_engine(build: Callable, n: int, bug: str, seed: int = 0) -> float:
         for leaf, array in zip(leaves, arrays))
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:1076
+# src/topics/notebooks/02-backprop-from-scratch.py:1079
 def direction_error(f: Callable, arrays: list, grads: list, seed: int = 0) -> float:
     """abs(nudged - predicted) / (abs(nudged) + abs(predicted)) along a random v."""
     rng, step = np.random.default_rng(seed), 1e-5
@@ -427,7 +427,7 @@ def direction_error(f: Callable, arrays: list, grads: list, seed: int = 0) -> fl
     return abs(nudged - predicted) / (abs(nudged) + abs(predicted))
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:1119
+# src/topics/notebooks/02-backprop-from-scratch.py:1122
 def train_by_engine(X: np.ndarray, y: np.ndarray, seed: int, lr: float = 0.1,
                     steps: int = 400, batch: int = 32) -> tuple:
     """train_by_hand without a hand-written gradient."""
@@ -443,7 +443,7 @@ def train_by_engine(X: np.ndarray, y: np.ndarray, seed: int, lr: float = 0.1,
     return params, losses
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:1134
+# src/topics/notebooks/02-backprop-from-scratch.py:1137
 def train_by_torch(X: np.ndarray, y: np.ndarray, seed: int, lr: float = 0.1,
                    steps: int = 400, batch: int = 32) -> tuple:
     """The same once more, in PyTorch with float64."""
@@ -467,7 +467,7 @@ def train_by_torch(X: np.ndarray, y: np.ndarray, seed: int, lr: float = 0.1,
     return list(zip(flat[::2], flat[1::2])), losses
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:1157
+# src/topics/notebooks/02-backprop-from-scratch.py:1160
 def distance(one: tuple, other: tuple) -> float:
     """Largest difference between two training runs, in any loss or parameter."""
     gaps = [np.abs(np.subtract(a, b)).max() for p, q in zip(one[0], other[0])
@@ -475,7 +475,7 @@ def distance(one: tuple, other: tuple) -> float:
     return max(*gaps, np.abs(np.subtract(one[1], other[1])).max())
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:1272
+# src/topics/notebooks/02-backprop-from-scratch.py:1275
 def deep_network(X: Node, layers: list, skip: bool) -> tuple[Node, list]:
     """Logits of a stack of tanh layers, and its nodes h; the first layer never skips."""
     h = [X]
@@ -485,7 +485,7 @@ def deep_network(X: Node, layers: list, skip: bool) -> tuple[Node, list]:
     return affine(h[-1], *layers[-1]), h
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:1281
+# src/topics/notebooks/02-backprop-from-scratch.py:1284
 def train_deep(X: np.ndarray, y: np.ndarray, depth: int, skip: bool, seed: int,
                steps: int = 300, lr: float = 0.1, gain: float = 0.5) -> tuple[list, dict]:
     """Layers (pairs of nodes) after training; norms at the first step by name."""
@@ -505,7 +505,7 @@ def train_deep(X: np.ndarray, y: np.ndarray, depth: int, skip: bool, seed: int,
     return layers, norms
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:1426
+# src/topics/notebooks/02-backprop-from-scratch.py:1429
 def input_gradient(params: list, X: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Gradient of the summed loss by the images X (n, d), one row for each image."""
     images = Node(X)
@@ -514,13 +514,13 @@ def input_gradient(params: list, X: np.ndarray, y: np.ndarray) -> np.ndarray:
     return images.grad * len(y)  # the mean loss carries 1/n
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:1471
+# src/topics/notebooks/02-backprop-from-scratch.py:1474
 def attack(params: list, X: np.ndarray, y: np.ndarray, epsilon: float) -> np.ndarray:
     """X moved by epsilon along the sign of its gradient, kept between 0 and 1."""
     return np.clip(X + epsilon * np.sign(input_gradient(params, X, y)), 0, 1)
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:1527
+# src/topics/notebooks/02-backprop-from-scratch.py:1530
 def smallest_step(params: list, x: np.ndarray, y: int, grid: np.ndarray) -> float:
     """First epsilon of the ascending grid at which attack() changes the answer for x (d,)."""
     last, X = f"z{len(params)}", x[None, :]
@@ -588,7 +588,7 @@ def test_numerical_gradient_has_order_two_and_restores():
     assert relative_error(zero, zero) == 0 and relative_error(zero + 1, zero - 1) == 1
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:705
+# src/topics/notebooks/02-backprop-from-scratch.py:708
 def test_engine_rules_match_autograd():
     rng = np.random.default_rng(3)
     for trial in range(24):
@@ -614,7 +614,7 @@ def test_engine_rules_match_autograd():
             assert gap < 1e-10 * size
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:730
+# src/topics/notebooks/02-backprop-from-scratch.py:733
 def test_relu_at_its_kink_is_that_of_torch():
     x = np.array([[-1.0, 0.0, -0.0, 2.0]])
     ours, theirs = Node(x), torch.tensor(x, requires_grad=True)
@@ -623,7 +623,7 @@ def test_relu_at_its_kink_is_that_of_torch():
     assert np.array_equal(ours.grad, theirs.grad.numpy())
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:738
+# src/topics/notebooks/02-backprop-from-scratch.py:741
 def test_every_intermediate_of_the_engine_matches_autograd():
     rng = np.random.default_rng(4)
     for _ in range(20):
@@ -646,7 +646,7 @@ def test_every_intermediate_of_the_engine_matches_autograd():
             assert np.abs(nodes[name].grad - tensor.grad.numpy()).max() < 1e-10, name
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:760
+# src/topics/notebooks/02-backprop-from-scratch.py:763
 def test_unbroadcast():
     assert unbroadcast(np.ones((4, 3)), ()) == 12
     assert unbroadcast(np.ones((4, 3)), (3,)).tolist() == [4, 4, 4]
@@ -654,7 +654,7 @@ def test_unbroadcast():
     assert unbroadcast(np.ones((0, 3)), (3,)).tolist() == [0, 0, 0]
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:767
+# src/topics/notebooks/02-backprop-from-scratch.py:770
 def test_orders_and_paths():
     for fan_out in (1, 2, 3, 4):
         for k in range(5):
@@ -671,14 +671,14 @@ def test_orders_and_paths():
             assert leaf.grad == by_path == fan_out**k
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:800
+# src/topics/notebooks/02-backprop-from-scratch.py:803
 def test_path_visits():
     for blocks in range(9):
         assert path_visits(blocks) == sweep_every_path(tower(2, blocks)[1], np.ones(()))
     assert path_visits(96) > 10**29 and len(backprop(tower(2, 96)[1])) == 193
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:823
+# src/topics/notebooks/02-backprop-from-scratch.py:826
 def test_repeated_axes():
     assert repeated_axes((5, 3), (3,)) == (0,) and repeated_axes((5, 3), (5, 1)) == (1,)
     assert repeated_axes((5, 3), (5, 3)) == () and repeated_axes((5, 1), (5, 1)) == ()
@@ -692,7 +692,7 @@ def test_repeated_axes():
         np.testing.assert_allclose(summed, unbroadcast(g, shape), atol=1e-12)
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:859
+# src/topics/notebooks/02-backprop-from-scratch.py:862
 def test_fused_node_matches_autograd():
     rng = np.random.default_rng(6)
     for trial in range(24):
@@ -710,7 +710,7 @@ def test_fused_node_matches_autograd():
         assert np.abs(ours.grad - theirs.grad.numpy()).max() < 1e-10 * size
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:894
+# src/topics/notebooks/02-backprop-from-scratch.py:897
 def test_row_max():
     rng = np.random.default_rng(7)
     for trial in range(20):
@@ -724,7 +724,7 @@ def test_row_max():
         assert np.abs(ours.grad - theirs.grad.numpy()).max() < 1e-10
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:933
+# src/topics/notebooks/02-backprop-from-scratch.py:936
 def test_layer_norm():
     rng = np.random.default_rng(8)
     for _ in range(20):
@@ -738,7 +738,7 @@ def test_layer_norm():
         assert np.abs(ours.grad - theirs.grad.numpy()).max() < 1e-10
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:1057
+# src/topics/notebooks/02-backprop-from-scratch.py:1060
 def test_checker_catches_each_bug_on_its_graph():
     cases = [(plain_graph, 1), (plain_graph, 5), (square_graph, 4), (skip_graph, 3)]
     bugs = ["tanh rule", "mean", "overwrite", "order"]
@@ -750,7 +750,7 @@ def test_checker_catches_each_bug_on_its_graph():
                 assert error > 1e-3 if i <= j else error < 1e-7, (seed, i, j)
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:1090
+# src/topics/notebooks/02-backprop-from-scratch.py:1093
 def test_direction_error():
     calls = []
 
@@ -768,7 +768,7 @@ def test_direction_error():
         assert direction_error(f, [A, B], [-dA, -dB], seed) > 0.99
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:1199
+# src/topics/notebooks/02-backprop-from-scratch.py:1202
 def test_three_trainers_agree():
     rng = np.random.default_rng(10)
     X, y = rng.random((60, 64)), rng.integers(0, 10, size=60)
@@ -780,7 +780,7 @@ def test_three_trainers_agree():
         assert distance(hand, train_by_hand(X, y, seed, "forgot phi'", steps=12)) > 1e-3
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:1361
+# src/topics/notebooks/02-backprop-from-scratch.py:1364
 def test_deep_network_matches_autograd():
     rng = np.random.default_rng(11)
     for trial in range(20):
@@ -802,7 +802,7 @@ def test_deep_network_matches_autograd():
             assert np.abs(ours.grad - tensor.grad.numpy()).max() < 1e-10
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:1382
+# src/topics/notebooks/02-backprop-from-scratch.py:1385
 def test_train_deep_takes_the_first_step_of_torch():
     for seed in range(20):
         depth, skip = seed % 5, seed % 2 == 0
@@ -831,7 +831,7 @@ def test_train_deep_takes_the_first_step_of_torch():
             np.testing.assert_allclose(norms[name], want, rtol=1e-9)
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:1410
+# src/topics/notebooks/02-backprop-from-scratch.py:1413
 def test_accuracy():
     params = [(np.eye(3), np.array([0.0, 0, 1]))]
     X = np.array([[3.0, 0, 1], [0, 3, 1], [1, 0, 0.5]])  # answers 0, 1, 2
@@ -839,7 +839,7 @@ def test_accuracy():
     assert accuracy(params, X, np.array([0, 2, 2])) == 2 / 3
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:1502
+# src/topics/notebooks/02-backprop-from-scratch.py:1505
 def test_input_gradient_and_attack():
     rng = np.random.default_rng(13)
     for _ in range(20):
@@ -857,7 +857,7 @@ def test_input_gradient_and_attack():
         np.testing.assert_allclose(moved, np.clip(X + 0.1 * np.sign(expected), 0, 1))
 
 
-# src/topics/notebooks/02-backprop-from-scratch.py:1541
+# src/topics/notebooks/02-backprop-from-scratch.py:1544
 def test_smallest_step():
     rng, grid = np.random.default_rng(14), np.linspace(0, 0.5, 501)
     for _ in range(20):  # for a linear model with two classes the answer is a formula

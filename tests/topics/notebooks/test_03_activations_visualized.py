@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/03-activations-visualized.py: edit that file, then run doit. digest:04711545ec3ac899
+# Generated from src/topics/notebooks/03-activations-visualized.py: edit that file, then run doit. digest:5d5a4834243326fc
 
 """Tests of notebooks/03-activations-visualized: Activations visualized."""
 
@@ -8,33 +8,33 @@ import torch.nn.functional as F
 from scipy.special import ndtr  # Phi, the normal distribution function
 
 
-# src/topics/notebooks/03-activations-visualized.py:55
+# src/topics/notebooks/03-activations-visualized.py:57
 def sigmoid(z: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-z)), written so that exp cannot overflow."""
     e = np.exp(-np.abs(z))
     return np.where(z >= 0, 1.0, e) / (1 + e)
 
 
-# src/topics/notebooks/03-activations-visualized.py:104
+# src/topics/notebooks/03-activations-visualized.py:106
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
 
-# src/topics/notebooks/03-activations-visualized.py:105
+# src/topics/notebooks/03-activations-visualized.py:107
 NAMES = ["sigmoid", "tanh", "softplus", "relu", "leaky_relu", "elu", "selu", "gelu",
          "gelu_tanh", "silu", "mish", "relu2"]
 
 
-# src/topics/notebooks/03-activations-visualized.py:107
+# src/topics/notebooks/03-activations-visualized.py:109
 Pair = tuple[np.ndarray, np.ndarray]
 
 
-# src/topics/notebooks/03-activations-visualized.py:110
+# src/topics/notebooks/03-activations-visualized.py:112
 def softplus(z: np.ndarray) -> np.ndarray:
     """log(1 + exp(z)), written so that exp cannot overflow."""
     return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
 
 
-# src/topics/notebooks/03-activations-visualized.py:115
+# src/topics/notebooks/03-activations-visualized.py:117
 def saturating(name: str, z: np.ndarray) -> Pair:
     """Values and slopes of the smooth functions that level off on the left or both."""
     if name == "sigmoid":
@@ -46,7 +46,7 @@ def saturating(name: str, z: np.ndarray) -> Pair:
     return softplus(z), sigmoid(z)
 
 
-# src/topics/notebooks/03-activations-visualized.py:126
+# src/topics/notebooks/03-activations-visualized.py:128
 def bent(name: str, z: np.ndarray, a: float) -> Pair:
     """Values and slopes of the functions with a piece for z > 0 and one for z <= 0."""
     right, left = np.maximum(z, 0), np.minimum(z, 0)
@@ -60,7 +60,7 @@ def bent(name: str, z: np.ndarray, a: float) -> Pair:
     return scale * (right + alpha * np.expm1(left)), scale * slopes
 
 
-# src/topics/notebooks/03-activations-visualized.py:139
+# src/topics/notebooks/03-activations-visualized.py:141
 def self_gated(name: str, z: np.ndarray) -> Pair:
     """z g(z) and, by the product rule, g(z) + z g'(z)."""
     if name == "silu":
@@ -77,7 +77,7 @@ def self_gated(name: str, z: np.ndarray) -> Pair:
     return z * g, g + z * dg
 
 
-# src/topics/notebooks/03-activations-visualized.py:155
+# src/topics/notebooks/03-activations-visualized.py:157
 def activate(name: str, z: np.ndarray, a: float = 0.01) -> Pair:
     """phi(z) and phi'(z), entry by entry; a is the slope of leaky_relu on the left."""
     if name in ("sigmoid", "tanh", "softplus"):
@@ -87,7 +87,7 @@ def activate(name: str, z: np.ndarray, a: float = 0.01) -> Pair:
     return self_gated(name, z)
 
 
-# src/topics/notebooks/03-activations-visualized.py:193
+# src/topics/notebooks/03-activations-visualized.py:195
 def torch_activation(name: str, t: torch.Tensor, a: float = 0.01) -> torch.Tensor:
     """PyTorch's version of the activation `name`."""
     if name == "gelu_tanh":
@@ -101,7 +101,7 @@ def torch_activation(name: str, t: torch.Tensor, a: float = 0.01) -> torch.Tenso
     return getattr(F, name)(t)
 
 
-# src/topics/notebooks/03-activations-visualized.py:206
+# src/topics/notebooks/03-activations-visualized.py:208
 def check_activation(name: str, z: np.ndarray, a: float) -> None:
     t = torch.tensor(z, requires_grad=True)
     expected = torch_activation(name, t, a)
@@ -112,18 +112,18 @@ def check_activation(name: str, z: np.ndarray, a: float) -> None:
     np.testing.assert_allclose(slopes, t.grad, rtol=1e-11, atol=1e-13)
 
 
-# src/topics/notebooks/03-activations-visualized.py:282
+# src/topics/notebooks/03-activations-visualized.py:284
 def hard_swish(z: np.ndarray) -> Pair:
     """Values and slopes of z min(max(z + 3, 0), 6) / 6."""
     g = np.clip(z + 3, 0, 6) / 6
     return z * g, g + z * np.where(np.abs(z) < 3, 1 / 6, 0.0)
 
 
-# src/topics/notebooks/03-activations-visualized.py:320
+# src/topics/notebooks/03-activations-visualized.py:322
 GATES = {"swiglu": "silu", "geglu": "gelu"}
 
 
-# src/topics/notebooks/03-activations-visualized.py:323
+# src/topics/notebooks/03-activations-visualized.py:325
 def hidden(name: str, z: np.ndarray, a: float = 0.01) -> Pair:
     """h and the slopes; a gated h (..., m) comes from z (..., 2 m)."""
     if name not in GATES:
@@ -133,20 +133,20 @@ def hidden(name: str, z: np.ndarray, a: float = 0.01) -> Pair:
     return phi * u, np.concatenate([u * slope, phi], axis=-1)
 
 
-# src/topics/notebooks/03-activations-visualized.py:332
+# src/topics/notebooks/03-activations-visualized.py:334
 def hidden_backward(dh: np.ndarray, slopes: np.ndarray) -> np.ndarray:
     """dz from dh and the slopes that `hidden` returned; dh is repeated for gates."""
     return np.concatenate([dh] * (slopes.shape[-1] // dh.shape[-1]), axis=-1) * slopes
 
 
-# src/topics/notebooks/03-activations-visualized.py:405
+# src/topics/notebooks/03-activations-visualized.py:407
 def weight_variance(start: str | float, d_in: int, d_out: int) -> float:
     """The variance v of a named start; a number is a gain, v = gain^2 / d_in."""
     named = {"lecun": 1 / d_in, "glorot": 2 / (d_in + d_out), "he": 2 / d_in}
     return named[start] if isinstance(start, str) else start**2 / d_in
 
 
-# src/topics/notebooks/03-activations-visualized.py:411
+# src/topics/notebooks/03-activations-visualized.py:413
 def init_params(sizes: list[int], start: str | float, rng: np.random.Generator,
                 gated: bool = False, bias: float = 0.0) -> list:
     """Pairs (W, b) for layers of these sizes; the top layer has gain 1 and bias 0."""
@@ -160,7 +160,7 @@ def init_params(sizes: list[int], start: str | float, rng: np.random.Generator,
     return params
 
 
-# src/topics/notebooks/03-activations-visualized.py:424
+# src/topics/notebooks/03-activations-visualized.py:426
 def forward(params: list, X: np.ndarray, name: str, a: float = 0.01) -> tuple:
     """Lists z, h, slopes; z[-1] holds the scores, which get no activation."""
     z, h, slopes = [], [X], []
@@ -173,7 +173,7 @@ def forward(params: list, X: np.ndarray, name: str, a: float = 0.01) -> tuple:
     return z, h, slopes
 
 
-# src/topics/notebooks/03-activations-visualized.py:436
+# src/topics/notebooks/03-activations-visualized.py:438
 def backward(params: list, h: list, slopes: list, d_scores: np.ndarray) -> tuple:
     """[(dW, db), ...] and dz for every layer, from the gradient of the scores."""
     dz = [d_scores]
@@ -182,7 +182,7 @@ def backward(params: list, h: list, slopes: list, d_scores: np.ndarray) -> tuple
     return [(H.T @ d, d.sum(axis=0)) for H, d in zip(h, dz)], dz
 
 
-# src/topics/notebooks/03-activations-visualized.py:580
+# src/topics/notebooks/03-activations-visualized.py:582
 def sizes_by_depth(name: str, start: str | float, widths: list, seed: int) -> tuple:
     """Root mean squares of z and of dz in each hidden layer, for random inputs."""
     rng = np.random.default_rng(seed)
@@ -195,22 +195,22 @@ def sizes_by_depth(name: str, start: str | float, widths: list, seed: int) -> tu
     return root[0], root[1] / root[1][-1]
 
 
-# src/topics/notebooks/03-activations-visualized.py:628
+# src/topics/notebooks/03-activations-visualized.py:630
 u_grid = (np.arange(-4000, 4000) + 0.5) / 400  # standard normal u, without u = 0
 
 
-# src/topics/notebooks/03-activations-visualized.py:629
+# src/topics/notebooks/03-activations-visualized.py:631
 u_weight = np.exp(-(u_grid**2) / 2) / np.exp(-(u_grid**2) / 2).sum()
 
 
-# src/topics/notebooks/03-activations-visualized.py:632
+# src/topics/notebooks/03-activations-visualized.py:634
 def mean_squares(name: str, q: float) -> tuple[float, float]:
     """E[phi(z)^2] and E[phi'(z)^2] for normal z of mean 0 and variance q."""
     values, slopes = activate(name, np.sqrt(q) * u_grid)
     return float(values**2 @ u_weight), float(slopes**2 @ u_weight)
 
 
-# src/topics/notebooks/03-activations-visualized.py:638
+# src/topics/notebooks/03-activations-visualized.py:640
 def predicted(name: str, gain: float, q: float, layers: int) -> tuple[float, float]:
     """Factors by which z grows and dz shrinks or grows over `layers` layers."""
     first, back = q, 1.0
@@ -222,26 +222,26 @@ def predicted(name: str, gain: float, q: float, layers: int) -> tuple[float, flo
     return np.sqrt(q / first), np.sqrt(back)
 
 
-# src/topics/notebooks/03-activations-visualized.py:693
+# src/topics/notebooks/03-activations-visualized.py:695
 def signal_gain(name: str) -> float:
     """The gain that keeps mean squares of 1: 1 / sqrt(E[phi(u)^2])."""
     return mean_squares(name, 1.0)[0] ** -0.5
 
 
-# src/topics/notebooks/03-activations-visualized.py:768
+# src/topics/notebooks/03-activations-visualized.py:770
 def default_factor(layers: int) -> float:
     """Mean square of z after `layers` more ReLU layers, over that before."""
     return (1 / 3 * 1 / 2) ** layers  # evenly from -s to s: the variance is s^2 / 3
 
 
-# src/topics/notebooks/03-activations-visualized.py:810
+# src/topics/notebooks/03-activations-visualized.py:812
 def relu_cosine(c: np.ndarray) -> np.ndarray:
     """Cosine of two ReLU layers whose pre-activations have cosine c."""
     c = np.clip(c, -1, 1)
     return (np.sqrt(1 - c**2) + (np.pi - np.arccos(c)) * c) / np.pi
 
 
-# src/topics/notebooks/03-activations-visualized.py:816
+# src/topics/notebooks/03-activations-visualized.py:818
 def cosines_by_depth(name: str, gain: float, X: np.ndarray, pairs: np.ndarray,
                      seed: int, depth: int = 30, centre: bool = False) -> np.ndarray:
     """Mean cosine of the pairs (n, n) of rows of h, for layers 0 to `depth`."""
@@ -256,7 +256,7 @@ def cosines_by_depth(name: str, gain: float, X: np.ndarray, pairs: np.ndarray,
     return np.array(found)
 
 
-# src/topics/notebooks/03-activations-visualized.py:916
+# src/topics/notebooks/03-activations-visualized.py:918
 def selu_constants() -> tuple[float, float]:
     """lambda and alpha, to four digits or better."""
     right, left = np.maximum(u_grid, 0), np.expm1(np.minimum(u_grid, 0))
@@ -264,7 +264,7 @@ def selu_constants() -> tuple[float, float]:
     return float((((right + alpha * left) ** 2) @ u_weight) ** -0.5), float(alpha)
 
 
-# src/topics/notebooks/03-activations-visualized.py:946
+# src/topics/notebooks/03-activations-visualized.py:948
 def centred_relu() -> tuple[float, float, float]:
     """m, the gain, and the factor by which each layer multiplies E[dz^2]."""
     m = 1 / np.sqrt(2 * np.pi)  # E[max(u, 0)]
@@ -272,14 +272,14 @@ def centred_relu() -> tuple[float, float, float]:
     return m, gain, gain**2 / 2
 
 
-# src/topics/notebooks/03-activations-visualized.py:1022
+# src/topics/notebooks/03-activations-visualized.py:1024
 def softmax(scores: np.ndarray) -> np.ndarray:
     """Softmax along the last axis, shifted so that exp cannot overflow."""
     exps = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return exps / exps.sum(axis=-1, keepdims=True)
 
 
-# src/topics/notebooks/03-activations-visualized.py:1029
+# src/topics/notebooks/03-activations-visualized.py:1031
 def loss_gradient(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Gradient of the mean cross-entropy (integer y), or of half the mean square."""
     if np.issubdtype(y.dtype, np.integer):
@@ -287,7 +287,7 @@ def loss_gradient(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (scores - y) / len(y)
 
 
-# src/topics/notebooks/03-activations-visualized.py:1036
+# src/topics/notebooks/03-activations-visualized.py:1038
 def train(params: list, X: np.ndarray, y: np.ndarray, name: str, lr: float,
           rng: np.random.Generator, epochs: int = 6, batch: int = 25, a: float = 0.01,
           momentum: float = 0.0, clip: float = np.inf, watch=None) -> list:
@@ -309,7 +309,7 @@ def train(params: list, X: np.ndarray, y: np.ndarray, name: str, lr: float,
     return params
 
 
-# src/topics/notebooks/03-activations-visualized.py:1057
+# src/topics/notebooks/03-activations-visualized.py:1059
 def accuracy(
     params: list, X: np.ndarray, y: np.ndarray, name: str, a: float = 0.01
 ) -> float:
@@ -317,13 +317,13 @@ def accuracy(
     return float((forward(params, X, name, a)[0][-1].argmax(axis=1) == y).mean())
 
 
-# src/topics/notebooks/03-activations-visualized.py:1064
+# src/topics/notebooks/03-activations-visualized.py:1066
 def activity(params: list, X: np.ndarray, name: str, a: float = 0.01) -> list:
     """For each hidden layer and unit, the share of the rows of X with z > 0."""
     return [(z > 0).mean(axis=0) for z in forward(params, X, name, a)[0][:-1]]
 
 
-# src/topics/notebooks/03-activations-visualized.py:1311
+# src/topics/notebooks/03-activations-visualized.py:1313
 def revive(
     params: list, layer: int, dead: np.ndarray, rng: np.random.Generator
 ) -> list:
@@ -336,7 +336,7 @@ def revive(
     return params
 
 
-# src/topics/notebooks/03-activations-visualized.py:1359
+# src/topics/notebooks/03-activations-visualized.py:1361
 def kinks(params: list, low: float, high: float) -> np.ndarray:
     """Inputs between low and high at which some unit of a ReLU network switches."""
     pieces = [(low, high, np.ones(1), np.zeros(1))]  # on it h = slope x + offset
@@ -354,7 +354,7 @@ def kinks(params: list, low: float, high: float) -> np.ndarray:
     return np.array([piece[0] for piece in pieces[1:]])
 
 
-# src/topics/notebooks/03-activations-visualized.py:1497
+# src/topics/notebooks/03-activations-visualized.py:1499
 def regions(params: list, points: np.ndarray) -> np.ndarray:
     """Number of the on/off pattern of all hidden ReLUs at each of the points (n, 2)."""
     on = np.hstack(forward(params, points, "relu")[0][:-1]) > 0
@@ -362,13 +362,13 @@ def regions(params: list, points: np.ndarray) -> np.ndarray:
     return np.unique(codes, return_inverse=True)[1]
 
 
-# src/topics/notebooks/03-activations-visualized.py:1571
+# src/topics/notebooks/03-activations-visualized.py:1573
 def most_regions(m: int) -> int:
     """The largest number of regions of the plane between m lines."""
     return 1 + m + m * (m - 1) // 2
 
 
-# src/topics/notebooks/03-activations-visualized.py:216
+# src/topics/notebooks/03-activations-visualized.py:218
 def test_activations_match_torch():
     rng = np.random.default_rng(1)
     for name in NAMES:
@@ -382,7 +382,7 @@ def test_activations_match_torch():
     np.testing.assert_allclose(activate("leaky_relu", np.array([-3.0]))[0], [-0.03])
 
 
-# src/topics/notebooks/03-activations-visualized.py:229
+# src/topics/notebooks/03-activations-visualized.py:231
 def test_sigmoid_and_softplus_do_not_overflow():
     z = np.array([-1e4, -800.0, -2.0, 0.0, 2.0, 800.0, 1e4])
     t = torch.tensor(z)
@@ -391,7 +391,7 @@ def test_sigmoid_and_softplus_do_not_overflow():
         np.testing.assert_allclose(softplus(z), F.softplus(t, threshold=40), rtol=1e-12)
 
 
-# src/topics/notebooks/03-activations-visualized.py:291
+# src/topics/notebooks/03-activations-visualized.py:293
 def test_hard_swish():
     rng = np.random.default_rng(2)
     for trial in range(24):
@@ -404,7 +404,7 @@ def test_hard_swish():
         np.testing.assert_allclose(slopes, t.grad, atol=1e-12)
 
 
-# src/topics/notebooks/03-activations-visualized.py:338
+# src/topics/notebooks/03-activations-visualized.py:340
 def test_gated_units_match_torch():
     rng = np.random.default_rng(3)
     for trial in range(24):
@@ -428,7 +428,7 @@ def test_gated_units_match_torch():
     )
 
 
-# src/topics/notebooks/03-activations-visualized.py:445
+# src/topics/notebooks/03-activations-visualized.py:447
 def test_network_gradients_match_autograd():
     rng = np.random.default_rng(4)
     for trial in range(28):
@@ -463,7 +463,7 @@ def test_network_gradients_match_autograd():
             np.testing.assert_allclose(grads[l][1], b.grad, rtol=1e-9, atol=1e-10)
 
 
-# src/topics/notebooks/03-activations-visualized.py:479
+# src/topics/notebooks/03-activations-visualized.py:481
 def test_starts_match_torch():
     rng, init = np.random.default_rng(5), torch.nn.init
     d_in, d_out = 700, 400
@@ -487,7 +487,7 @@ def test_starts_match_torch():
     assert [b.shape for _, b in gated] == [(10,), (8,), (3,)]
 
 
-# src/topics/notebooks/03-activations-visualized.py:732
+# src/topics/notebooks/03-activations-visualized.py:734
 def test_mean_squares_and_prediction():
     rng = np.random.default_rng(6)
     for name in NAMES:
@@ -508,7 +508,7 @@ def test_mean_squares_and_prediction():
     np.testing.assert_allclose(back, np.sqrt(1.69 * keep_back))
 
 
-# src/topics/notebooks/03-activations-visualized.py:752
+# src/topics/notebooks/03-activations-visualized.py:754
 def test_sizes_by_depth():
     forth, back = sizes_by_depth("relu", "he", [300] * 9 + [5], 0)
     assert forth.shape == back.shape == (8,) and back[-1] == 1
@@ -518,7 +518,7 @@ def test_sizes_by_depth():
     assert abs(np.log2(back[0]) + 3.5) < 1
 
 
-# src/topics/notebooks/03-activations-visualized.py:776
+# src/topics/notebooks/03-activations-visualized.py:778
 def test_default_factor():
     torch.manual_seed(1)
     W = torch.nn.Linear(500, 400).weight
@@ -530,7 +530,7 @@ def test_default_factor():
     assert 0.5 < measured / default_factor(6) < 2
 
 
-# src/topics/notebooks/03-activations-visualized.py:869
+# src/topics/notebooks/03-activations-visualized.py:871
 def test_relu_cosine():
     rng = np.random.default_rng(7)
     for c in (-1.0, -0.6, 0.0, 0.3, 0.8, 1.0):
@@ -542,7 +542,7 @@ def test_relu_cosine():
     assert relu_cosine(np.array(1 + 1e-15)) == 1
 
 
-# src/topics/notebooks/03-activations-visualized.py:880
+# src/topics/notebooks/03-activations-visualized.py:882
 def test_cosines_by_depth():
     X, pairs = np.eye(3, 5) + 1.0, np.zeros((3, 3), dtype=bool)
     pairs[0, 1:] = True
@@ -558,7 +558,7 @@ def test_cosines_by_depth():
             h = h - h.mean(dim=1, keepdim=True) if centre else h
 
 
-# src/topics/notebooks/03-activations-visualized.py:926
+# src/topics/notebooks/03-activations-visualized.py:928
 def test_selu_constants():
     scale, alpha = selu_constants()
     assert (
@@ -571,7 +571,7 @@ def test_selu_constants():
     )
 
 
-# src/topics/notebooks/03-activations-visualized.py:956
+# src/topics/notebooks/03-activations-visualized.py:958
 def test_centred_relu():
     m, gain, factor = centred_relu()
     rng = np.random.default_rng(8)
@@ -583,7 +583,7 @@ def test_centred_relu():
     assert abs((((dz @ W.T) * (z > 0)) ** 2).mean() / factor - 1) < 0.03
 
 
-# src/topics/notebooks/03-activations-visualized.py:1070
+# src/topics/notebooks/03-activations-visualized.py:1072
 def test_train_matches_torch():
     rng = np.random.default_rng(9)
     for trial in range(20):
@@ -614,7 +614,7 @@ def test_train_matches_torch():
             )
 
 
-# src/topics/notebooks/03-activations-visualized.py:1100
+# src/topics/notebooks/03-activations-visualized.py:1102
 def test_every_row_is_used_once_per_epoch_and_watch_sees_each_step():
     X, seen = np.arange(10.0)[:, None], []
     train([(np.zeros((1, 2)), np.zeros(2))], X, np.zeros(10, dtype=int), "relu", 0.0,
@@ -622,7 +622,7 @@ def test_every_row_is_used_once_per_epoch_and_watch_sees_each_step():
     assert len(seen) == 6
 
 
-# src/topics/notebooks/03-activations-visualized.py:1107
+# src/topics/notebooks/03-activations-visualized.py:1109
 def test_accuracy_and_activity():
     params = [(np.array([[1.0, -1.0, 0.0]]), np.array([0.0, 0.0, -1.0])),
               (np.array([[1.0, 0.0], [0.0, 1.0], [5.0, 5.0]]), np.zeros(2))]
@@ -637,7 +637,7 @@ def test_accuracy_and_activity():
     assert accuracy(leaky, np.array([[-1.0]]), np.array([0]), "leaky_relu", 0.05) == 1
 
 
-# src/topics/notebooks/03-activations-visualized.py:1326
+# src/topics/notebooks/03-activations-visualized.py:1328
 def test_revive():
     rng, variances = np.random.default_rng(10), []
     for trial in range(20):
@@ -662,7 +662,7 @@ def test_revive():
     assert abs(np.mean(variances) - 1) < 0.1
 
 
-# src/topics/notebooks/03-activations-visualized.py:1377
+# src/topics/notebooks/03-activations-visualized.py:1379
 def test_kinks():
     rng = np.random.default_rng(11)
     for trial in range(20):
@@ -693,7 +693,7 @@ def test_kinks():
     np.testing.assert_allclose(kinks(tents, 0, 1), np.arange(1, 8) / 8, atol=1e-12)
 
 
-# src/topics/notebooks/03-activations-visualized.py:1546
+# src/topics/notebooks/03-activations-visualized.py:1548
 def test_regions():
     params = [(np.eye(2), np.zeros(2)), (np.ones((2, 1)), np.zeros(1))]
     points = np.array([[1.0, 1.0], [2.0, 3.0], [1.0, -1.0], [-1.0, -1.0], [-2.0, -1.0]])
@@ -704,7 +704,7 @@ def test_regions():
     assert len(set(regions(deep[:2] + [(np.ones((1, 1)), np.zeros(1))], points))) == 4
 
 
-# src/topics/notebooks/03-activations-visualized.py:1579
+# src/topics/notebooks/03-activations-visualized.py:1581
 def test_most_regions():
     assert [most_regions(m) for m in range(6)] == [1, 2, 4, 7, 11, 16]
     side = np.linspace(-20, 20, 400)

@@ -1,11 +1,10 @@
-# Generated from src/topics/notebooks/04-optimization-landscape.py: edit that file, then run doit. digest:55dc439b9ff71298
+# Generated from src/topics/notebooks/04-optimization-landscape.py: edit that file, then run doit. digest:a6a4a4d0e468e21d
 
 """Tests of notebooks/04-optimization-landscape: The optimization landscape."""
 
 import numpy as np
 import torch  # only to check our results against
 from collections.abc import Callable
-from sklearn.decomposition import PCA  # only to check our results against
 
 
 # src/topics/notebooks/04-optimization-landscape.py:63
@@ -185,13 +184,13 @@ def check_rule(ours: Callable, make: Callable, transposed: bool = False):
                                        rtol=1e-11, atol=1e-13)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:446
+# src/topics/notebooks/04-optimization-landscape.py:448
 def bowl(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Loss (...) and gradient (..., 2) of the long bowl at points p (..., 2)."""
     return 0.5 * (p[..., 0] ** 2 + 25 * p[..., 1] ** 2), p * np.array([1.0, 25.0])
 
 
-# src/topics/notebooks/04-optimization-landscape.py:451
+# src/topics/notebooks/04-optimization-landscape.py:453
 def rosenbrock(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Loss (...) and gradient (..., 2) of Rosenbrock's valley at points p (..., 2)."""
     x, y = p[..., 0], p[..., 1]
@@ -199,14 +198,14 @@ def rosenbrock(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (1 - x) ** 2 + 100 * r**2, np.stack([2 * (x - 1) - 400 * x * r, 200 * r], -1)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:458
+# src/topics/notebooks/04-optimization-landscape.py:460
 def saddle(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Loss (...) and gradient (..., 2) of a saddle between two minima."""
     x, y = p[..., 0], p[..., 1]
     return 0.5 * x**2 - 0.5 * y**2 + 0.25 * y**4, np.stack([x, y**3 - y], -1)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:467
+# src/topics/notebooks/04-optimization-landscape.py:469
 def tuned(surface: Callable, start: np.ndarray, rule: str,
           steps: int) -> tuple[float, np.ndarray]:
     """The best of fifteen rates by the last loss, and its path (steps + 1, 2)."""
@@ -220,7 +219,7 @@ def tuned(surface: Callable, start: np.ndarray, rule: str,
     return best, follow(lambda p: surface(p)[1], start, rule, best, steps)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:539
+# src/topics/notebooks/04-optimization-landscape.py:541
 def turn(surface: Callable, degrees: float) -> tuple[Callable, np.ndarray]:
     """The surface turned about the origin, and the rotation R (2, 2): p -> p @ R."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
@@ -233,40 +232,40 @@ def turn(surface: Callable, degrees: float) -> tuple[Callable, np.ndarray]:
     return turned, R
 
 
-# src/topics/notebooks/04-optimization-landscape.py:599
+# src/topics/notebooks/04-optimization-landscape.py:601
 def steps_to_leave(rule: str, eps: float, lr: float = 0.05, most: int = 700) -> int:
     """Steps from (1, eps) on the saddle until y > 1/2."""
     path = follow(lambda p: saddle(p)[1], np.array([1.0, eps]), rule, lr, most)
     return int(np.argmax(path[:, 1] > 0.5))
 
 
-# src/topics/notebooks/04-optimization-landscape.py:688
+# src/topics/notebooks/04-optimization-landscape.py:690
 def cosine(t: int, T: int, w: int) -> float:
     """Factor of the rate at step t of T: w steps of warm-up, then a half cosine."""
     return t / w if t < w else (1 + np.cos(np.pi * (t - w) / (T - w))) / 2
 
 
-# src/topics/notebooks/04-optimization-landscape.py:693
+# src/topics/notebooks/04-optimization-landscape.py:695
 def wsd(t: int, T: int, w: int, r: int) -> float:
     """Warm-up for w steps, then 1, then a straight line to 0 over the last r."""
     return t / w if t < w else min(1.0, (T - t) / r)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:809
+# src/topics/notebooks/04-optimization-landscape.py:813
 def principal_plane(path: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two orthonormal directions (2, d) of a path (t, d); all shares of variance."""
     _, sigma, Vt = np.linalg.svd(path - path.mean(axis=0), full_matrices=False)
     return Vt[:2], sigma**2 / (sigma**2).sum()
 
 
-# src/topics/notebooks/04-optimization-landscape.py:815
+# src/topics/notebooks/04-optimization-landscape.py:819
 def slice_losses(loss: Callable, origin: np.ndarray, u: np.ndarray, v: np.ndarray,
                  a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """f(a, b) = loss(origin + a u + b v), shape (len(b), len(a))."""
     return np.array([[loss(origin + s * u + t * v) for s in a] for t in b])
 
 
-# src/topics/notebooks/04-optimization-landscape.py:841
+# src/topics/notebooks/04-optimization-landscape.py:845
 def network_direction(rule: str, g: np.ndarray, states: list[dict]) -> np.ndarray:
     """Direction (d,) for the network; Muon drives the middle matrix, Adam the rest."""
     if rule != "muon":
@@ -276,7 +275,7 @@ def network_direction(rule: str, g: np.ndarray, states: list[dict]) -> np.ndarra
     return D
 
 
-# src/topics/notebooks/04-optimization-landscape.py:968
+# src/topics/notebooks/04-optimization-landscape.py:972
 def rescale(theta: np.ndarray, sizes: tuple, alpha: float) -> np.ndarray:
     """The same ReLU network: layer 1 times alpha, the weights of layer 2 over alpha."""
     theta = theta.copy()
@@ -287,7 +286,7 @@ def rescale(theta: np.ndarray, sizes: tuple, alpha: float) -> np.ndarray:
     return theta
 
 
-# src/topics/notebooks/04-optimization-landscape.py:978
+# src/topics/notebooks/04-optimization-landscape.py:982
 def random_direction(rng: np.random.Generator, theta: np.ndarray, sizes: tuple,
                      filters: bool) -> np.ndarray:
     """A random direction (d,): of length 1, or with each column as long as theta's."""
@@ -300,18 +299,18 @@ def random_direction(rng: np.random.Generator, theta: np.ndarray, sizes: tuple,
     return u
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1035
+# src/topics/notebooks/04-optimization-landscape.py:1039
 def hessian(gradient: Callable, theta: np.ndarray) -> np.ndarray:
     """The symmetric Hessian (d, d) at theta, one row for each coordinate direction."""
     H = np.array([curve(gradient, theta, e) for e in np.eye(len(theta))])
     return (H + H.T) / 2
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1360
+# src/topics/notebooks/04-optimization-landscape.py:1365
 BASE = 16
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1363
+# src/topics/notebooks/04-optimization-landscape.py:1368
 def mup(sizes: tuple) -> tuple[np.ndarray, np.ndarray]:
     """Factors (d,) on Adam's rate and on the initial weights, for base width 16."""
     count = sum((d_in + 1) * d_out for d_in, d_out in zip(sizes, sizes[1:]))
@@ -323,14 +322,14 @@ def mup(sizes: tuple) -> tuple[np.ndarray, np.ndarray]:
     return rate, start
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1473
+# src/topics/notebooks/04-optimization-landscape.py:1478
 def edge(lr: float, beta: float = 0.0, nesterov: bool = False) -> float:
     """The largest stable curvature on a bowl, for 0 <= beta < 1."""
     # put c = (-1)^t: 1 + (1 + beta - x) + beta = 0, or 1 = (x - 1) (1 + 2 beta)
     return (2 + 2 * beta) / lr / (1 + 2 * beta if nesterov else 1)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1502
+# src/topics/notebooks/04-optimization-landscape.py:1507
 def lowest_curvature(gradient: Callable, theta: np.ndarray, u: np.ndarray,
                      steps: int = 300) -> float:
     """The lowest eigenvalue of the Hessian at theta (d,), by power iteration from u."""
@@ -342,7 +341,7 @@ def lowest_curvature(gradient: Callable, theta: np.ndarray, u: np.ndarray,
     return value + c
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1535
+# src/topics/notebooks/04-optimization-landscape.py:1540
 def mean_curvature(gradient: Callable, theta: np.ndarray, rng: np.random.Generator,
                    samples: int = 20) -> float:
     """An estimate of the mean eigenvalue of the Hessian at theta (d,)."""
@@ -353,7 +352,7 @@ def mean_curvature(gradient: Callable, theta: np.ndarray, rng: np.random.Generat
     return total / samples / theta.size
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1566
+# src/topics/notebooks/04-optimization-landscape.py:1571
 def permute(theta: np.ndarray, sizes: tuple, order: np.ndarray) -> np.ndarray:
     """The same network with the units of hidden layer 1 in another order; a new row."""
     theta = theta.copy()
@@ -362,7 +361,7 @@ def permute(theta: np.ndarray, sizes: tuple, order: np.ndarray) -> np.ndarray:
     return theta
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1609
+# src/topics/notebooks/04-optimization-landscape.py:1614
 def first_share(c: float, d: int = 500, steps: int = 200, seed: int = 0) -> float:
     """Share of the first principal component of steps + 1 points, pulled back by c."""
     rng, path = np.random.default_rng(seed), [np.zeros(d)]
@@ -475,7 +474,7 @@ def test_follow():
                        muon(np.array([[3.0, 4.0]]), {})[0])
 
 
-# src/topics/notebooks/04-optimization-landscape.py:635
+# src/topics/notebooks/04-optimization-landscape.py:637
 def test_surfaces_match_torch():
     rng = np.random.default_rng(6)
     written = {
@@ -496,7 +495,7 @@ def test_surfaces_match_torch():
             np.testing.assert_allclose(g, leaf.grad, rtol=1e-10, atol=1e-11)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:655
+# src/topics/notebooks/04-optimization-landscape.py:657
 def test_rotations():
     surface, R = turn(bowl, 35.0)
     np.testing.assert_allclose(R @ R.T, np.eye(2), atol=1e-15)
@@ -508,7 +507,7 @@ def test_rotations():
         assert np.allclose(straight @ R, tilted, atol=1e-9) == (rule != "adam")
 
 
-# src/topics/notebooks/04-optimization-landscape.py:666
+# src/topics/notebooks/04-optimization-landscape.py:668
 def test_tuned_and_saddle():
     start = np.array([4.0, 1.0])
     lr, path = tuned(bowl, start, "plain", 30)
@@ -523,7 +522,7 @@ def test_tuned_and_saddle():
     assert abs(steps_to_leave("adam", 1e-6) - steps_to_leave("adam", 1e-3)) <= 2
 
 
-# src/topics/notebooks/04-optimization-landscape.py:754
+# src/topics/notebooks/04-optimization-landscape.py:756
 def test_schedules_are_torchs():
     import warnings
     from torch.optim import lr_scheduler as kinds
@@ -549,21 +548,21 @@ def test_schedules_are_torchs():
     assert cosine(0, 10, 0) == wsd(0, 10, 0, 5) == 1.0
 
 
-# src/topics/notebooks/04-optimization-landscape.py:921
-def test_principal_plane_is_sklearns():
+# src/topics/notebooks/04-optimization-landscape.py:925
+def test_principal_plane_is_torchs():
     rng = np.random.default_rng(7)
     for _ in range(20):
         t, d = rng.permutation(np.arange(3, 12))[:2]
         points = rng.normal(size=(t, d)) + 5
         V, shares = principal_plane(points)
-        pca = PCA().fit(points)
-        k = min(t, d)
-        want = pca.explained_variance_ratio_
-        np.testing.assert_allclose(shares[:k], want, atol=1e-12)
-        np.testing.assert_allclose(np.abs((V * pca.components_[:2]).sum(axis=1)), 1)
+        k = int(min(t, d))
+        _, S, components = torch.pca_lowrank(torch.tensor(points), q=k)  # all k: exact
+        np.testing.assert_allclose(shares[:k], S**2 / (S**2).sum(), atol=1e-12)
+        cosines = (V * components[:, :2].T.numpy()).sum(axis=1)
+        np.testing.assert_allclose(np.abs(cosines), 1)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:934
+# src/topics/notebooks/04-optimization-landscape.py:938
 def test_slice_losses():
     H = np.array([[2.0, 1.0, 0.0], [1.0, 3.0, 0.5], [0.0, 0.5, 1.0]])
     u, v, at = np.eye(3)[0], np.array([0.0, 1.0, 1.0]), np.array([1.0, -1.0, 2.0])
@@ -574,7 +573,7 @@ def test_slice_losses():
     assert np.isclose(f[1, 2], p @ H @ p)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:944
+# src/topics/notebooks/04-optimization-landscape.py:948
 def test_network_direction():
     rng, states, rest, middle = np.random.default_rng(8), [{}, {}], {}, {}
     for _ in range(3):
@@ -588,7 +587,7 @@ def test_network_direction():
             np.testing.assert_allclose(layers[i][j], want[i][j])
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1088
+# src/topics/notebooks/04-optimization-landscape.py:1092
 def test_hessian_matches_torch():
     rng = np.random.default_rng(9)
     for _ in range(20):
@@ -602,7 +601,7 @@ def test_hessian_matches_torch():
         assert np.array_equal(H, H.T)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1101
+# src/topics/notebooks/04-optimization-landscape.py:1105
 def test_rescale_and_filters():
     rng = np.random.default_rng(10)
     for _ in range(20):
@@ -626,7 +625,7 @@ def test_rescale_and_filters():
         assert np.isclose(np.linalg.norm(plain), 1)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1431
+# src/topics/notebooks/04-optimization-landscape.py:1436
 def test_mup_factors():
     rate, start = mup((5, 64, 64, 3))
     (W1, b1), (W2, b2), (W3, b3) = unpack(rate, (5, 64, 64, 3))
@@ -637,7 +636,7 @@ def test_mup_factors():
     assert all((f == 1).all() for f in mup((4, 16, 16, 2)))
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1482
+# src/topics/notebooks/04-optimization-landscape.py:1487
 def test_edge():
     assert edge(0.5) == 4 and np.isclose(edge(0.8, 0.5), 3.75)
     for beta in (0.0, 0.3, 0.9):
@@ -651,7 +650,7 @@ def test_edge():
                 assert (abs(theta) > 1e3) == (share > 1), (beta, nesterov, share)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1516
+# src/topics/notebooks/04-optimization-landscape.py:1521
 def test_lowest_curvature():
     rng = np.random.default_rng(11)
     gradient = lambda p: saddle(p)[1]
@@ -664,7 +663,7 @@ def test_lowest_curvature():
         assert abs(found - lam[0]) < 1e-4
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1548
+# src/topics/notebooks/04-optimization-landscape.py:1553
 def test_mean_curvature():
     rng = np.random.default_rng(12)
     diagonal = rng.normal(size=9)  # for a diagonal Hessian one sample is exact
@@ -676,7 +675,7 @@ def test_mean_curvature():
     assert abs(found - np.trace(H) / 8) < 0.1 * np.trace(H) / 8
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1577
+# src/topics/notebooks/04-optimization-landscape.py:1582
 def test_permute():
     rng = np.random.default_rng(13)
     for bend in ("tanh", "relu"):
@@ -691,7 +690,7 @@ def test_permute():
         assert np.array_equal(theta, kept)
 
 
-# src/topics/notebooks/04-optimization-landscape.py:1620
+# src/topics/notebooks/04-optimization-landscape.py:1625
 def test_first_share():
     shares = [first_share(c) for c in (0.0, 0.03, 0.3, 1.0)]
     assert 0.55 < shares[0] < 0.65 and shares[1] < 0.35 and shares[2] < 0.1

@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/05-rnn-from-scratch.py: edit that file, then run doit. digest:94ffda6565a5390f
+# Generated from src/topics/notebooks/05-rnn-from-scratch.py: edit that file, then run doit. digest:48b12c0662148a25
 
 """Tests of notebooks/05-rnn-from-scratch: A recurrent network from scratch."""
 
@@ -8,19 +8,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:71
+# src/topics/notebooks/05-rnn-from-scratch.py:73
 characters = "\n !$&',-.:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:72
+# src/topics/notebooks/05-rnn-from-scratch.py:74
 K = len(characters)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:73
+# src/topics/notebooks/05-rnn-from-scratch.py:75
 place = dict(zip(characters, range(K)))
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:110
+# src/topics/notebooks/05-rnn-from-scratch.py:112
 def occurrences(known: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """How often each number of `asked` (m,) stands in `known` (n,)."""
     names, counts = np.unique(known, return_counts=True)
@@ -28,7 +28,7 @@ def occurrences(known: np.ndarray, asked: np.ndarray) -> np.ndarray:
     return np.where(names[at] == asked, counts[at], 0)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:117
+# src/topics/notebooks/05-rnn-from-scratch.py:119
 def back_off(
     known: np.ndarray, asked: np.ndarray, n_max: int, beta: float
 ) -> np.ndarray:
@@ -47,7 +47,7 @@ def back_off(
     return -np.log(p)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:195
+# src/topics/notebooks/05-rnn-from-scratch.py:197
 def init_params(d: int, seed: int, K: int = 64, dtype: type = np.float32) -> dict:
     """Random parameters; W_h keeps lengths about equal, W_o starts small."""
     rng = np.random.default_rng(seed)
@@ -61,13 +61,13 @@ def init_params(d: int, seed: int, K: int = 64, dtype: type = np.float32) -> dic
     return {name: W.astype(dtype) for name, W in P.items()}
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:208
+# src/topics/notebooks/05-rnn-from-scratch.py:210
 def cell(x: np.ndarray, h: np.ndarray, P: dict) -> np.ndarray:
     """One step: ids x (B,) and states h (B, d) to new states (B, d)."""
     return np.tanh(P["W_x"][x] + h @ P["W_h"] + P["b"])
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:213
+# src/topics/notebooks/05-rnn-from-scratch.py:215
 def read(x: np.ndarray, h0: np.ndarray, P: dict) -> np.ndarray:
     """All states (B, T, d) for ids x (B, T), from first states h0 (B, d)."""
     H = np.empty((*x.shape, h0.shape[1]), h0.dtype)
@@ -77,7 +77,7 @@ def read(x: np.ndarray, h0: np.ndarray, P: dict) -> np.ndarray:
     return H
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:266
+# src/topics/notebooks/05-rnn-from-scratch.py:268
 def torch_copy(P: dict) -> tuple[torch.nn.RNN, torch.nn.Linear]:
     """The same model in PyTorch: torch.nn.RNN on one-hot vectors, and a linear head."""
     K, d = P["W_x"].shape
@@ -92,13 +92,13 @@ def torch_copy(P: dict) -> tuple[torch.nn.RNN, torch.nn.Linear]:
     return rnn, head
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:295
+# src/topics/notebooks/05-rnn-from-scratch.py:297
 def sizes(K: int, d: int) -> tuple[int, int]:
     """Parameters of the model; numbers in the state of one text."""
     return K * d + d * d + d + d * K + K, d
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:316
+# src/topics/notebooks/05-rnn-from-scratch.py:318
 def cross_entropy(S: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Losses (B, T) of logits S (B, T, K) with targets y; gradient of their mean."""
     S = S - S.max(axis=-1, keepdims=True)
@@ -111,13 +111,13 @@ def cross_entropy(S: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return losses[..., 0], dS / y.size
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:328
+# src/topics/notebooks/05-rnn-from-scratch.py:330
 def logits(H: np.ndarray, P: dict) -> np.ndarray:
     """Scores of the next character, (..., K), from states (..., d)."""
     return H @ P["W_o"] + P["b_o"]
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:374
+# src/topics/notebooks/05-rnn-from-scratch.py:380
 def backward(
     dS: np.ndarray, x: np.ndarray, H: np.ndarray, h0: np.ndarray, P: dict
 ) -> tuple[dict, np.ndarray]:
@@ -141,7 +141,7 @@ def backward(
     }, dh
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:405
+# src/topics/notebooks/05-rnn-from-scratch.py:411
 def loss_and_gradient(
     x: np.ndarray, y: np.ndarray, h0: np.ndarray, P: dict
 ) -> tuple[float, dict, np.ndarray]:
@@ -151,7 +151,7 @@ def loss_and_gradient(
     return losses.mean(), backward(dS, x, H, h0, P)[0], H[:, -1]
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:420
+# src/topics/notebooks/05-rnn-from-scratch.py:426
 def numeric_gradient(
     f: Callable[[], float], P: dict, eps: float = 1e-5
 ) -> dict[str, np.ndarray]:
@@ -168,7 +168,7 @@ def numeric_gradient(
     return G
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:491
+# src/topics/notebooks/05-rnn-from-scratch.py:497
 def random_case(
     rng: np.random.Generator,
 ) -> tuple[dict, np.ndarray, np.ndarray, np.ndarray]:
@@ -182,7 +182,7 @@ def random_case(
     return P, *rng.integers(K, size=(2, B, T)), rng.normal(size=(B, d))
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:575
+# src/topics/notebooks/05-rnn-from-scratch.py:581
 def pieces(
     ids: np.ndarray, B: int, T: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, bool]]:
@@ -194,7 +194,7 @@ def pieces(
             yield X[:, a : a + T], Y[:, a : a + T], a == 0
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:611
+# src/topics/notebooks/05-rnn-from-scratch.py:617
 def clip(G: dict, most: float) -> tuple[dict, float]:
     """Gradients scaled down to a joint norm of at most `most`, and the norm before."""
     norm = float(np.sqrt(sum((g**2).sum() for g in G.values())))
@@ -202,7 +202,7 @@ def clip(G: dict, most: float) -> tuple[dict, float]:
     return {name: g * scale for name, g in G.items()}, norm
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:618
+# src/topics/notebooks/05-rnn-from-scratch.py:624
 def adam(P: dict, G: dict, m: dict, v: dict, t: int, lr: float) -> None:
     """Step t = 1, 2, ... of Adam on P, in place; m and v are empty at first."""
     for name, g in G.items():
@@ -212,7 +212,7 @@ def adam(P: dict, G: dict, m: dict, v: dict, t: int, lr: float) -> None:
             np.sqrt(v[name] / (1 - 0.99**t)) + 1e-8)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:627
+# src/topics/notebooks/05-rnn-from-scratch.py:633
 def cut_gradient(
     x: np.ndarray, y: np.ndarray, h: np.ndarray, P: dict, k: int, carry: bool = True
 ) -> tuple[float, dict, np.ndarray]:
@@ -230,7 +230,7 @@ def cut_gradient(
     return loss, total, h
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:644
+# src/topics/notebooks/05-rnn-from-scratch.py:650
 def train(
     P: dict, ids: np.ndarray, steps: int, B: int = 32, T: int = 32, lr: float = 8e-3,
     most: float = 1.0, k: int | None = None, carry: bool = True, frozen: tuple = (),
@@ -257,7 +257,7 @@ def train(
     return np.array(history)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:670
+# src/topics/notebooks/05-rnn-from-scratch.py:676
 def write(P: dict, prompt: str, n: int, tau: float = 1.0, seed: int = 0) -> str:
     """The prompt and n more characters at temperature tau; 0 takes the likeliest."""
     rng = np.random.default_rng(seed)
@@ -273,13 +273,13 @@ def write(P: dict, prompt: str, n: int, tau: float = 1.0, seed: int = 0) -> str:
     return "".join(characters[i] for i in out)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:820
+# src/topics/notebooks/05-rnn-from-scratch.py:826
 def position(i: int, t: int, j: int, length: int, B: int, T: int) -> int:
     """Place in a text of this length of x[i, t] in piece j of B streams."""
     return i * ((length - 1) // B) + j * T + t
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:908
+# src/topics/notebooks/05-rnn-from-scratch.py:914
 def evaluate(
     P: dict, ids: np.ndarray, B: int = 64, T: int = 100, carry: bool = True
 ) -> np.ndarray:
@@ -293,7 +293,7 @@ def evaluate(
     return np.concatenate(losses, axis=1)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1070
+# src/topics/notebooks/05-rnn-from-scratch.py:1075
 def without_memory(ids: np.ndarray, val: np.ndarray, d: int, steps: int) -> float:
     """Validation loss of a model with W_h = 0 throughout, seed 0."""
     P = init_params(d, 0)
@@ -302,7 +302,7 @@ def without_memory(ids: np.ndarray, val: np.ndarray, d: int, steps: int) -> floa
     return float(evaluate(P, val).mean())
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1196
+# src/topics/notebooks/05-rnn-from-scratch.py:1201
 def log_probability(P: dict, prompt: str, rest: str) -> float:
     """Natural logarithm of p(rest | prompt); neither is empty."""
     x = np.array([[place[character] for character in prompt + rest]])
@@ -311,7 +311,7 @@ def log_probability(P: dict, prompt: str, rest: str) -> float:
     return -float(losses[0, len(prompt) - 1 :].sum())
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1233
+# src/topics/notebooks/05-rnn-from-scratch.py:1238
 def gradient_by_distance(P: dict, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Relative norm of dL/dh, k = 0 to T - 1 steps before the last loss, (T, B)."""
     H = read(x, np.zeros((len(x), P["b"].size), P["b"].dtype), P)
@@ -324,7 +324,7 @@ def gradient_by_distance(P: dict, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.array(norms) / norms[0]
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1322
+# src/topics/notebooks/05-rnn-from-scratch.py:1327
 def leaky_read(x: np.ndarray, h0: np.ndarray, P: dict, a: float) -> np.ndarray:
     """States (B, T, d) of the cell with a leak."""
     H, h = np.empty((*x.shape, h0.shape[1]), h0.dtype), h0
@@ -333,7 +333,7 @@ def leaky_read(x: np.ndarray, h0: np.ndarray, P: dict, a: float) -> np.ndarray:
     return H
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1332
+# src/topics/notebooks/05-rnn-from-scratch.py:1337
 def leaky_backward(
     dH: np.ndarray, H: np.ndarray, h0: np.ndarray, P: dict, a: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -348,14 +348,14 @@ def leaky_backward(
     return dZ, dh
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1377
+# src/topics/notebooks/05-rnn-from-scratch.py:1382
 def loss_after(h: np.ndarray, recent: np.ndarray, y: np.ndarray, P: dict) -> float:
     """Mean loss of targets y (B,) after reading recent (B, k) from states h (B, d)."""
     H = read(recent, h, P)
     return float(cross_entropy(logits(H[:, -1:], P), y[:, None])[0].mean())
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1453
+# src/topics/notebooks/05-rnn-from-scratch.py:1458
 def auc(score: np.ndarray, has: np.ndarray) -> float:
     """Share of pairs, one that has it and one without, ordered by score; ties half."""
     _, at, counts = np.unique(score, return_inverse=True, return_counts=True)
@@ -364,7 +364,7 @@ def auc(score: np.ndarray, has: np.ndarray) -> float:
     return float((rank[has].sum() - n * (n + 1) / 2) / (n * (len(has) - n)))
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1461
+# src/topics/notebooks/05-rnn-from-scratch.py:1466
 def properties(text: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """For each property: where it is asked, where it holds; both (len(text),)."""
     name, line, word, sentence = False, 0, 0, 0
@@ -383,7 +383,7 @@ def properties(text: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return dict(zip(PROPERTIES, zip(asked, np.array(rows).T)))
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1479
+# src/topics/notebooks/05-rnn-from-scratch.py:1484
 PROPERTIES = (
     "capital: in a speaker's name?",
     "letter: first of its word?",
@@ -393,7 +393,7 @@ PROPERTIES = (
 )
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1643
+# src/topics/notebooks/05-rnn-from-scratch.py:1648
 def first_state_gradient(
     x: np.ndarray, y: np.ndarray, h0: np.ndarray, P: dict
 ) -> np.ndarray:
@@ -404,7 +404,7 @@ def first_state_gradient(
     return backward(dS, x, H, start, P)[1].sum(axis=0)  # used B times: messages add
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:148
+# src/topics/notebooks/05-rnn-from-scratch.py:150
 def test_back_off_against_a_dictionary():
     rng = np.random.default_rng(0)
     for _ in range(20):
@@ -425,14 +425,14 @@ def test_back_off_against_a_dictionary():
                 assert abs(got[n, t] + np.log(p)) < 1e-12
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:303
+# src/topics/notebooks/05-rnn-from-scratch.py:305
 def test_sizes():
     assert sizes(65, 100) == (23_165, 100)
     for K, d in [(3, 2), (64, 256)]:
         assert sizes(K, d) == (sum(W.size for W in init_params(d, 0, K).values()), d)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:504
+# src/topics/notebooks/05-rnn-from-scratch.py:510
 def test_model_matches_torch():
     rng = np.random.default_rng(0)
     for _ in range(20):
@@ -463,7 +463,7 @@ def test_model_matches_torch():
             np.testing.assert_allclose(G[name], own.grad.t(), atol=1e-12, err_msg=name)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:534
+# src/topics/notebooks/05-rnn-from-scratch.py:540
 def test_cross_entropy_edge_cases():
     losses, dS = cross_entropy(
         np.array([[[1e4, 0.0, -1e4], [5.0, 5.0, 5.0]]]), np.array([[1, 2]])
@@ -472,7 +472,7 @@ def test_cross_entropy_edge_cases():
     np.testing.assert_allclose(dS.sum(axis=-1), 0, atol=1e-12)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:542
+# src/topics/notebooks/05-rnn-from-scratch.py:548
 def test_numeric_gradient():
     P = {"a": np.array([1.0, 2.0]), "b": np.array([[3.0]])}
     G = numeric_gradient(lambda: (P["a"] ** 2).sum() * P["b"][0, 0], P)
@@ -481,7 +481,7 @@ def test_numeric_gradient():
     assert P["a"].tolist() == [1, 2]
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:550
+# src/topics/notebooks/05-rnn-from-scratch.py:556
 def test_hand_example():
     P = {
         "W_x": np.array([[1.0, 0], [0, 0], [0, 0]]),
@@ -499,7 +499,7 @@ def test_hand_example():
     assert abs(backward(dS, x, H, h0, P)[1][0, 1]) > 0.01
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:697
+# src/topics/notebooks/05-rnn-from-scratch.py:703
 def test_pieces_follow_the_text():
     for length, B, T in [(50, 3, 4), (101, 10, 5), (33, 1, 32), (40, 4, 9)]:
         n, supply = (length - 1) // B, pieces(np.arange(length), B, T)
@@ -510,7 +510,7 @@ def test_pieces_follow_the_text():
             assert np.array_equal(x, np.arange(B)[:, None] * n + a + np.arange(T))
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:707
+# src/topics/notebooks/05-rnn-from-scratch.py:713
 def test_clip_and_adam_match_torch():
     rng = np.random.default_rng(1)
     for _ in range(20):
@@ -536,7 +536,7 @@ def test_clip_and_adam_match_torch():
     assert clip({"a": np.zeros(3)}, 1.0)[1] == 0
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:732
+# src/topics/notebooks/05-rnn-from-scratch.py:738
 def test_schedule():
     rates, real = [], train.__globals__["adam"]
     train.__globals__["adam"] = lambda P, G, m, v, step, rate: rates.append((step, rate))
@@ -548,7 +548,7 @@ def test_schedule():
     assert np.allclose(rates, want)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:743
+# src/topics/notebooks/05-rnn-from-scratch.py:749
 def test_train():
     ids = np.tile([0, 1, 0, 2], 60)  # after 0 comes what did not come last
     P = init_params(8, 0, K=3)
@@ -578,7 +578,7 @@ def test_train():
     assert history[0, 1] > 0.01 and abs(step - 0.5 * 0.01) < 1e-4
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:772
+# src/topics/notebooks/05-rnn-from-scratch.py:778
 def test_cut_gradient():
     rng = np.random.default_rng(5)
     P, x, y = init_params(4, 1, 6, np.float64), *rng.integers(6, size=(2, 3, 12))
@@ -607,7 +607,7 @@ def test_cut_gradient():
     assert np.array_equal(h, halves[1][2])
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:800
+# src/topics/notebooks/05-rnn-from-scratch.py:806
 def test_write():
     P = init_params(6, 0, K=64, dtype=np.float64)
     P["W_o"] *= 100
@@ -622,7 +622,7 @@ def test_write():
     assert len(write(P, "a", 9)) == 10
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:828
+# src/topics/notebooks/05-rnn-from-scratch.py:834
 def test_position():
     supply = pieces(np.arange(1000), 7, 10)
     for j in range(5):
@@ -631,7 +631,7 @@ def test_position():
             assert position(i, t, j, 1000, 7, 10) == x[i, t]
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1045
+# src/topics/notebooks/05-rnn-from-scratch.py:1050
 def test_evaluate():
     P, ids = init_params(5, 0, K=7, dtype=np.float64), np.arange(61) * 3 % 7
     P["W_o"] *= 100
@@ -651,7 +651,7 @@ def test_evaluate():
     )  # 7 has the same id
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1081
+# src/topics/notebooks/05-rnn-from-scratch.py:1086
 def test_without_memory():
     rng = np.random.default_rng(2)
     ids = np.repeat(rng.integers(4, size=4500), 2)  # every character comes twice
@@ -660,7 +660,7 @@ def test_without_memory():
     assert abs(without_memory(ids, ids, 16, 300) - bound) < 0.03
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1207
+# src/topics/notebooks/05-rnn-from-scratch.py:1212
 def test_log_probability():
     P = init_params(6, 0, dtype=np.float64)
     P["W_o"] *= 100
@@ -670,7 +670,7 @@ def test_log_probability():
     assert abs(log_probability(P, "t", "obe") - two) < 1e-9
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1292
+# src/topics/notebooks/05-rnn-from-scratch.py:1297
 def test_gradient_by_distance():
     rng = np.random.default_rng(4)
     for _ in range(5):
@@ -693,7 +693,7 @@ def test_gradient_by_distance():
             )
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1349
+# src/topics/notebooks/05-rnn-from-scratch.py:1354
 def test_leaky_cell():
     rng = np.random.default_rng(6)
     for _ in range(5):
@@ -708,7 +708,7 @@ def test_leaky_cell():
         np.testing.assert_allclose(dh0, G["h0"], atol=1e-6)
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1427
+# src/topics/notebooks/05-rnn-from-scratch.py:1432
 def test_loss_after():
     P, rng = init_params(5, 0, 6, np.float64), np.random.default_rng(7)
     P["W_o"] *= 100
@@ -720,7 +720,7 @@ def test_loss_after():
     assert abs(loss_after(H[:, 1], x[:, 2:], y, P) - expected) < 1e-12
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1556
+# src/topics/notebooks/05-rnn-from-scratch.py:1561
 def test_auc():
     rng = np.random.default_rng(8)
     for _ in range(20):
@@ -730,7 +730,7 @@ def test_auc():
         assert abs(auc(score, has) - ((better > 0) + (better == 0) / 2).mean()) < 1e-12
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1565
+# src/topics/notebooks/05-rnn-from-scratch.py:1570
 def test_properties():
     name, first, fourth, line, sentence = properties(
         "On.\n\nTOM:\nAh, lives\n"
@@ -746,7 +746,7 @@ def test_properties():
     assert properties("b." + "a" * 90)["beyond 80 in the sentence?"][1].sum() == 10
 
 
-# src/topics/notebooks/05-rnn-from-scratch.py:1656
+# src/topics/notebooks/05-rnn-from-scratch.py:1661
 def test_first_state_gradient():
     rng = np.random.default_rng(9)
     for _ in range(5):

@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/06-lstm-from-scratch.py: edit that file, then run doit. digest:f2dd65b1327a6e8c
+# Generated from src/topics/notebooks/06-lstm-from-scratch.py: edit that file, then run doit. digest:9ec29eb0aa2edd3f
 
 """Tests of notebooks/06-lstm-from-scratch: An LSTM from scratch."""
 
@@ -379,7 +379,7 @@ def without_gates(d: int, seeds: int, rng: np.random.Generator) -> dict:
     return P
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1085
+# src/topics/notebooks/06-lstm-from-scratch.py:1086
 def gru_forward(X: np.ndarray, P: dict, h0=None) -> tuple[np.ndarray, list]:
     """States (..., B, T, d), and a trace; blocks in the order r, u, g, like PyTorch."""
     Z, d = from_inputs(X, P), P["W_h"].shape[-2]
@@ -396,7 +396,7 @@ def gru_forward(X: np.ndarray, P: dict, h0=None) -> tuple[np.ndarray, list]:
     return H, trace
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1101
+# src/topics/notebooks/06-lstm-from-scratch.py:1102
 def gru_backward(dH: np.ndarray, X: np.ndarray, H: np.ndarray, trace: list, P: dict):
     """From dH (..., B, T, d): dX, dh0, dP."""
     before, back = states_before(H, trace[0]), transposed(P["W_h"])
@@ -416,7 +416,7 @@ def gru_backward(dH: np.ndarray, X: np.ndarray, H: np.ndarray, trace: list, P: d
     return dX, dh, dP
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1120
+# src/topics/notebooks/06-lstm-from-scratch.py:1121
 def random_gru(d_in: int, d: int, rng: np.random.Generator, lead: tuple = ()) -> dict:
     """Random weights of a GRU."""
     return {"W_x": rng.normal(size=(*lead, d_in, 3 * d)) / np.sqrt(d_in),
@@ -424,7 +424,7 @@ def random_gru(d_in: int, d: int, rng: np.random.Generator, lead: tuple = ()) ->
             "b": np.zeros((*lead, 3 * d)), "b_h": np.zeros((*lead, 3 * d))}
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1192
+# src/topics/notebooks/06-lstm-from-scratch.py:1193
 def gru_step_2014(x: np.ndarray, h: np.ndarray, P: dict) -> np.ndarray:
     """New h (B, d) from x (B, d_in) and h; blocks in the order r, u, g."""
     d = h.shape[-1]
@@ -434,7 +434,7 @@ def gru_step_2014(x: np.ndarray, h: np.ndarray, P: dict) -> np.ndarray:
     return u * h + (1 - u) * np.tanh(x_g + (r * h) @ P["W_h"][:, 2 * d :])
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1269
+# src/topics/notebooks/06-lstm-from-scratch.py:1270
 def counting(known: np.ndarray, asked: np.ndarray, n_max: int, beta: float = 8.0,
              K: int = 64) -> tuple[list[float], list[int]]:
     """For n = 1, ..., n_max: loss on `asked` from counts in `known`; counts stored."""
@@ -457,7 +457,7 @@ def counting(known: np.ndarray, asked: np.ndarray, n_max: int, beta: float = 8.0
     return losses, stored
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1301
+# src/topics/notebooks/06-lstm-from-scratch.py:1302
 class CharModel(nn.Module):
     """One recurrent layer on one-hot characters, and a linear readout."""
 
@@ -478,21 +478,21 @@ class CharModel(nn.Module):
         return self.out(h), state
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1321
+# src/topics/notebooks/06-lstm-from-scratch.py:1322
 def side_by_side(ids: torch.Tensor, B: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
     """The text cut into B long rows (B, n), and the same one character later."""
     n = (len(ids) - 1) // B
     return ids[: n * B].view(B, n), ids[1 : n * B + 1].view(B, n)
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1549
+# src/topics/notebooks/06-lstm-from-scratch.py:1550
 def numpy_weights(cell: nn.LSTM) -> dict:
     """W_x, W_h, b in float64 from a layer of PyTorch."""
     W_x, W_h, *b = (p.detach().double().numpy() for p in cell.parameters())
     return {"W_x": W_x.T, "W_h": W_h.T, "b": b[0] + b[1]}
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1555
+# src/topics/notebooks/06-lstm-from-scratch.py:1556
 def place_in_word(text: str) -> np.ndarray:
     """Letters since the word began, up to 4; 0 outside of words; (T,)."""
     places = [0]
@@ -502,7 +502,7 @@ def place_in_word(text: str) -> np.ndarray:
     return np.array(places[1:])
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1564
+# src/topics/notebooks/06-lstm-from-scratch.py:1565
 def in_name(text: str) -> np.ndarray:
     """1 where a line of capitals that ends with a colon is being read, (T,)."""
     inside = np.zeros(len(text))
@@ -511,7 +511,7 @@ def in_name(text: str) -> np.ndarray:
     return inside
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1669
+# src/topics/notebooks/06-lstm-from-scratch.py:1670
 def run_cut(X: np.ndarray, P: dict) -> tuple[np.ndarray, Back]:
     """States H, and a function dH -> dP whose messages go back along the cell only."""
     H, C, trace = lstm_forward(X, P)
@@ -729,7 +729,7 @@ def test_without_gates():
             assert same.all() == (j == quarter)
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1157
+# src/topics/notebooks/06-lstm-from-scratch.py:1158
 def test_gru_is_torchs():
     rng = np.random.default_rng(15)
     for case in range(24):
@@ -759,7 +759,7 @@ def test_gru_is_torchs():
     assert np.array_equal(gru_forward(X, P)[0], gru_forward(X, P, np.zeros_like(h0))[0])
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1204
+# src/topics/notebooks/06-lstm-from-scratch.py:1205
 def test_gru_step_2014():
     rng = np.random.default_rng(16)
     for _ in range(20):
@@ -783,7 +783,7 @@ def test_gru_step_2014():
         np.testing.assert_allclose(gru_step_2014(x, h, same), want)
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1501
+# src/topics/notebooks/06-lstm-from-scratch.py:1502
 def test_counting():
     rng = np.random.default_rng(17)
     known, asked = rng.integers(3, size=60), rng.integers(3, size=25)
@@ -804,7 +804,7 @@ def test_counting():
     assert stored == list(np.cumsum([len(g) for g in grams]))
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1521
+# src/topics/notebooks/06-lstm-from-scratch.py:1522
 def test_character_model():
     for kind in ("LSTM", "RNN"):
         torch.manual_seed(0)
@@ -823,7 +823,7 @@ def test_character_model():
     assert inputs[1, 0] == 7
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1646
+# src/topics/notebooks/06-lstm-from-scratch.py:1647
 def test_what_is_tracked():
     text = "ab\ncde\n\nQ X:\nAh: no"
     assert place_in_word(text).tolist() == [1, 2, 0, 1, 2, 3, 0, 0, 1, 0, 1, 0, 0,
@@ -832,7 +832,7 @@ def test_what_is_tracked():
     assert in_name(text).tolist() == [0] * 8 + [1] * 4 + [0] * 7
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1654
+# src/topics/notebooks/06-lstm-from-scratch.py:1655
 def test_numpy_weights():
     torch.manual_seed(1)
     layer = nn.LSTM(4, 3, batch_first=True)
@@ -841,7 +841,7 @@ def test_numpy_weights():
     np.testing.assert_allclose(ours, layer(x)[0].detach(), atol=1e-5)
 
 
-# src/topics/notebooks/06-lstm-from-scratch.py:1679
+# src/topics/notebooks/06-lstm-from-scratch.py:1680
 def test_run_cut():
     rng = np.random.default_rng(18)
     P, X = random_lstm(2, 3, 1.0, rng), rng.normal(size=(2, 4, 2))

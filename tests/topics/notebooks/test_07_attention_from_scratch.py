@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/07-attention-from-scratch.py: edit that file, then run doit. digest:bc13fdb67cc7da5d
+# Generated from src/topics/notebooks/07-attention-from-scratch.py: edit that file, then run doit. digest:95346582e8ffdb30
 
 """Tests of notebooks/07-attention-from-scratch: Attention from scratch."""
 
@@ -38,14 +38,14 @@ def pair_names(X_m: np.ndarray) -> list[str]:
     return [string.ascii_lowercase[i] + str(d) for i, d in zip(letters, digits)]
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:197
+# src/topics/notebooks/07-attention-from-scratch.py:199
 def softmax(scores: np.ndarray) -> np.ndarray:
     """Softmax along the last axis, shifted so that exp cannot overflow."""
     exps = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return exps / exps.sum(axis=-1, keepdims=True)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:246
+# src/topics/notebooks/07-attention-from-scratch.py:248
 def attention_loops(Q: np.ndarray, K: np.ndarray, V: np.ndarray) -> np.ndarray:
     """Q (n, d_k), K (m, d_k), V (m, d_v) to (n, d_v), with nothing but scalars."""
     (n, d_k), (m, d_v) = Q.shape, V.shape
@@ -63,40 +63,40 @@ def attention_loops(Q: np.ndarray, K: np.ndarray, V: np.ndarray) -> np.ndarray:
     return O
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:263
+# src/topics/notebooks/07-attention-from-scratch.py:265
 def attention_one(Q: np.ndarray, K: np.ndarray, V: np.ndarray) -> np.ndarray:
     """Q (n, d_k), K (m, d_k), V (m, d_v) to (n, d_v): the boxed equation."""
     return softmax(Q @ K.T / np.sqrt(K.shape[-1])) @ V
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:315
+# src/topics/notebooks/07-attention-from-scratch.py:317
 def attention_cost(n: int, m: int, d_k: int, d_v: int, H: int = 1) -> tuple[int, int]:
     """Multiplications in both products, bytes of the float32 weights, for H heads."""
     return H * n * m * (d_k + d_v), H * n * m * 4
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:360
+# src/topics/notebooks/07-attention-from-scratch.py:362
 def attention_batched(Q: np.ndarray, K: np.ndarray, V: np.ndarray) -> np.ndarray:
     """Q (..., n, d_k), K (..., m, d_k), V (..., m, d_v) to (..., n, d_v)."""
     scores = np.einsum("...nd,...md->...nm", Q, K) / np.sqrt(Q.shape[-1])
     return np.einsum("...nm,...mv->...nv", softmax(scores), V)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:366
+# src/topics/notebooks/07-attention-from-scratch.py:368
 def split_heads(X: np.ndarray, H: int) -> np.ndarray:
     """(..., T, H * d) to (..., H, T, d): head h gets columns h d to (h + 1) d."""
     T, width = X.shape[-2:]
     return X.reshape(*X.shape[:-1], H, width // H).swapaxes(-2, -3)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:372
+# src/topics/notebooks/07-attention-from-scratch.py:374
 def merge_heads(X: np.ndarray) -> np.ndarray:
     """(..., H, T, d) back to (..., T, H * d)."""
     X = X.swapaxes(-2, -3)
     return X.reshape(*X.shape[:-2], -1)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:434
+# src/topics/notebooks/07-attention-from-scratch.py:436
 def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """Softmax over the allowed keys of each row; a row that allows none gives zeros."""
     if mask is not None:
@@ -107,7 +107,7 @@ def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.nda
     return exps / np.where(total == 0.0, 1.0, total)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:445
+# src/topics/notebooks/07-attention-from-scratch.py:447
 def attention(
     Q: np.ndarray, K: np.ndarray, V: np.ndarray, mask: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -119,20 +119,20 @@ def attention(
     return A @ V, A
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:456
+# src/topics/notebooks/07-attention-from-scratch.py:458
 def causal_mask(n: int, m: int) -> np.ndarray:
     """(n, m): the last query sees all keys, each earlier one sees one key fewer."""
     return np.tril(np.ones((n, m), dtype=bool), k=m - n)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:577
+# src/topics/notebooks/07-attention-from-scratch.py:579
 def window_mask(T: int, w: int) -> np.ndarray:
     """(T, T) truth values: query i sees keys i - w + 1 to i."""
     i, j = np.arange(T)[:, None], np.arange(T)[None, :]
     return (j <= i) & (j > i - w)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:603
+# src/topics/notebooks/07-attention-from-scratch.py:605
 def hidden_weights(
     attend: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
     Q: np.ndarray,
@@ -142,7 +142,7 @@ def hidden_weights(
     return attend(Q, K, np.eye(len(K)))
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:637
+# src/topics/notebooks/07-attention-from-scratch.py:639
 def grouped_attention(Q: np.ndarray, K: np.ndarray, V: np.ndarray) -> np.ndarray:
     """Q (B, H, n, d_k), K (B, G, m, d_k), V (B, G, m, d_v) to (B, H, n, d_v)."""
     (B, H, n, d_k), G = Q.shape, K.shape[1]
@@ -151,13 +151,13 @@ def grouped_attention(Q: np.ndarray, K: np.ndarray, V: np.ndarray) -> np.ndarray
     return O.reshape(B, H, n, V.shape[-1])
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:680
+# src/topics/notebooks/07-attention-from-scratch.py:682
 def entropy(A: np.ndarray) -> np.ndarray:
     """Entropy in nats of each row of weights A (..., m), to (...)."""
     return -(A * np.log(np.where(A > 0, A, 1.0))).sum(axis=-1)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:761
+# src/topics/notebooks/07-attention-from-scratch.py:763
 def attention_backward(
     dO: np.ndarray, Q: np.ndarray, K: np.ndarray, V: np.ndarray, A: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -168,7 +168,7 @@ def attention_backward(
     return dS @ K, dS.swapaxes(-1, -2) @ Q, dV
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:771
+# src/topics/notebooks/07-attention-from-scratch.py:773
 def numerical_gradient(f: Callable[[], float], X: np.ndarray) -> np.ndarray:
     """Central differences of f() by each entry of X, which is changed in place."""
     gradient = np.zeros_like(X)
@@ -182,7 +182,7 @@ def numerical_gradient(f: Callable[[], float], X: np.ndarray) -> np.ndarray:
     return gradient
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:830
+# src/topics/notebooks/07-attention-from-scratch.py:832
 def scale_gradient(
     dO: np.ndarray, Q: np.ndarray, K: np.ndarray, V: np.ndarray, c: float
 ) -> float:
@@ -193,7 +193,7 @@ def scale_gradient(
     return float((dS * (Q @ K.T)).sum())
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:878
+# src/topics/notebooks/07-attention-from-scratch.py:880
 def predict(
     params: dict[str, np.ndarray], X_q: np.ndarray, X_m: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -201,7 +201,7 @@ def predict(
     return attention(X_q @ params["W_q"], X_m @ params["W_k"], X_m @ params["W_v"])
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:885
+# src/topics/notebooks/07-attention-from-scratch.py:887
 def loss_and_gradients(
     params: dict[str, np.ndarray], X_q: np.ndarray, X_m: np.ndarray, y: np.ndarray
 ) -> tuple[float, dict[str, np.ndarray]]:
@@ -219,7 +219,7 @@ def loss_and_gradients(
     }
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:940
+# src/topics/notebooks/07-attention-from-scratch.py:942
 def train(
     draw: Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]],
     d_k: int = 8,
@@ -246,7 +246,7 @@ def train(
     return params, losses
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:966
+# src/topics/notebooks/07-attention-from-scratch.py:968
 def accuracy(
     params: dict[str, np.ndarray], X_q: np.ndarray, X_m: np.ndarray, y: np.ndarray
 ) -> float:
@@ -254,14 +254,14 @@ def accuracy(
     return float((predict(params, X_q, X_m)[0].argmax(axis=-1) == y).mean())
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:1118
+# src/topics/notebooks/07-attention-from-scratch.py:1120
 def recall_accuracy(d_k: int, seed: int = 0) -> float:
     """Accuracy on 500 fresh memories after 400 steps of training at this d_k."""
     params, _ = train(draw_recall, d_k=d_k, steps=400, seed=seed)
     return accuracy(params, *draw_recall(np.random.default_rng(1000), batch=500))
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:1170
+# src/topics/notebooks/07-attention-from-scratch.py:1172
 def draw_reverse(
     rng: np.random.Generator, positions: bool, batch: int = 64, T: int = 8
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -287,7 +287,7 @@ def test_draw_recall():
             assert [stored[letter] for letter in asked] == y[b].tolist()
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:230
+# src/topics/notebooks/07-attention-from-scratch.py:232
 def test_softmax_matches_torch():
     rng = np.random.default_rng(0)
     for _ in range(25):
@@ -297,7 +297,7 @@ def test_softmax_matches_torch():
     np.testing.assert_allclose(softmax(np.array([1e4, 1e4])), [0.5, 0.5])
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:296
+# src/topics/notebooks/07-attention-from-scratch.py:298
 def test_loops_and_one_line_match_torch():
     rng = np.random.default_rng(1)
     for _ in range(20):
@@ -308,7 +308,7 @@ def test_loops_and_one_line_match_torch():
         np.testing.assert_allclose(attention_one(Q, K, V), expected, atol=1e-12)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:323
+# src/topics/notebooks/07-attention-from-scratch.py:325
 def test_attention_cost():
     assert attention_cost(3, 5, 4, 2) == (90, 60)
     multiplications, size = attention_cost(1024, 1024, 64, 64, H=12)
@@ -318,7 +318,7 @@ def test_attention_cost():
     assert longer == (4 * multiplications, 4 * size)  # twice the length, four times all
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:398
+# src/topics/notebooks/07-attention-from-scratch.py:400
 def test_split_heads():
     rng = np.random.default_rng(1)
     for _ in range(20):
@@ -331,7 +331,7 @@ def test_split_heads():
         np.testing.assert_array_equal(merge_heads(heads), X)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:410
+# src/topics/notebooks/07-attention-from-scratch.py:412
 def test_attention_batched_matches_torch():
     rng = np.random.default_rng(2)
     for _ in range(20):
@@ -342,7 +342,7 @@ def test_attention_batched_matches_torch():
         np.testing.assert_allclose(attention_batched(Q, K, V), expected, atol=1e-12)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:521
+# src/topics/notebooks/07-attention-from-scratch.py:523
 def test_attention_matches_torch():
     rng = np.random.default_rng(3)
     for _ in range(25):
@@ -360,7 +360,7 @@ def test_attention_matches_torch():
     assert O.shape == (2, 4) and (O == 0).all() and A.shape == (2, 0)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:538
+# src/topics/notebooks/07-attention-from-scratch.py:540
 def test_causal_mask():
     rng = np.random.default_rng(4)
     for T in range(1, 8):
@@ -375,7 +375,7 @@ def test_causal_mask():
         np.testing.assert_allclose(other[0], V[0], atol=1e-14)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:552
+# src/topics/notebooks/07-attention-from-scratch.py:554
 def test_heads_and_padding_match_multihead_attention():
     rng = np.random.default_rng(5)
     for _ in range(20):
@@ -394,7 +394,7 @@ def test_heads_and_padding_match_multihead_attention():
         np.testing.assert_allclose(O, expected.detach().numpy(), atol=1e-12)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:586
+# src/topics/notebooks/07-attention-from-scratch.py:588
 def test_window_mask():
     for T in range(1, 8):
         for w in range(1, T + 1):
@@ -405,7 +405,7 @@ def test_window_mask():
         np.testing.assert_array_equal(window_mask(T, T), causal_mask(T, T))
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:615
+# src/topics/notebooks/07-attention-from-scratch.py:617
 def test_hidden_weights():
     def library(Q: np.ndarray, K: np.ndarray, V: np.ndarray) -> np.ndarray:
         tensors = map(torch.from_numpy, (Q, K, V))
@@ -419,7 +419,7 @@ def test_hidden_weights():
         np.testing.assert_allclose(hidden_weights(library, Q, K), expected, atol=1e-12)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:648
+# src/topics/notebooks/07-attention-from-scratch.py:650
 def test_grouped_attention():
     rng = np.random.default_rng(6)
     for _ in range(20):
@@ -431,7 +431,7 @@ def test_grouped_attention():
         np.testing.assert_allclose(grouped_attention(Q, K, V), expected, atol=1e-12)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:727
+# src/topics/notebooks/07-attention-from-scratch.py:729
 def test_entropy_matches_torch():
     rng = np.random.default_rng(6)
     for _ in range(20):
@@ -441,7 +441,7 @@ def test_entropy_matches_torch():
     assert entropy(np.array([0.0, 1.0, 0.0])) == 0
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:800
+# src/topics/notebooks/07-attention-from-scratch.py:802
 def test_numerical_gradient():
     X = np.random.default_rng(7).normal(size=(2, 3))
     kept = X.copy()
@@ -449,7 +449,7 @@ def test_numerical_gradient():
     np.testing.assert_array_equal(X, kept)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:807
+# src/topics/notebooks/07-attention-from-scratch.py:809
 def test_attention_backward_matches_autograd():
     rng = np.random.default_rng(7)
     for _ in range(20):
@@ -466,7 +466,7 @@ def test_attention_backward_matches_autograd():
             np.testing.assert_allclose(dX, tensor.grad.numpy(), atol=1e-12)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:843
+# src/topics/notebooks/07-attention-from-scratch.py:845
 def test_scale_gradient():
     rng = np.random.default_rng(8)
     for _ in range(20):
@@ -479,7 +479,7 @@ def test_scale_gradient():
         assert abs(scale_gradient(dO, Q, K, V, c.item()) - c.grad.item()) < 1e-10
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:918
+# src/topics/notebooks/07-attention-from-scratch.py:920
 def test_loss_and_gradients_match_autograd():
     rng = np.random.default_rng(9)
     for _ in range(20):
@@ -501,7 +501,7 @@ def test_loss_and_gradients_match_autograd():
             np.testing.assert_allclose(gradient, W[name].grad.numpy(), atol=1e-12)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:974
+# src/topics/notebooks/07-attention-from-scratch.py:976
 def test_the_baseline_averages():
     params, losses = train(draw_recall, d_k=3, steps=5, average=True)
     X_q, X_m, y = draw_recall(np.random.default_rng(12), batch=4, m=6, n=3)
@@ -514,13 +514,13 @@ def test_the_baseline_averages():
     assert abs(accuracy(params, X_q, X_m, y) - np.mean(hits)) < 1e-12
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:1127
+# src/topics/notebooks/07-attention-from-scratch.py:1129
 def test_recall_accuracy():
     one, two, three = (recall_accuracy(d_k) for d_k in (1, 2, 3))
     assert 0.32 < one < 0.6 < two < 0.95 < three
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:1182
+# src/topics/notebooks/07-attention-from-scratch.py:1184
 def test_permutation_equivariance():
     rng = np.random.default_rng(10)
     for _ in range(20):
@@ -532,7 +532,7 @@ def test_permutation_equivariance():
         np.testing.assert_allclose(O_shuffled, O[:, order], atol=1e-12)
 
 
-# src/topics/notebooks/07-attention-from-scratch.py:1193
+# src/topics/notebooks/07-attention-from-scratch.py:1195
 def test_draw_reverse():
     for positions, width in [(False, 10), (True, 16)]:
         X, memory, y = draw_reverse(np.random.default_rng(11), positions, batch=4, T=6)

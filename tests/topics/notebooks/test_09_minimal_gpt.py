@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/09-minimal-gpt.py: edit that file, then run doit. digest:696a370cc68ea68a
+# Generated from src/topics/notebooks/09-minimal-gpt.py: edit that file, then run doit. digest:7e3fd70c6bbe8b87
 
 """Tests of notebooks/09-minimal-gpt: A minimal GPT."""
 
@@ -356,7 +356,7 @@ def newton_schulz(G: torch.Tensor, rounds: int = 5) -> torch.Tensor:
     return X if wide else X.T
 
 
-# src/topics/notebooks/09-minimal-gpt.py:944
+# src/topics/notebooks/09-minimal-gpt.py:956
 def muon_step(
     W: torch.Tensor, G: torch.Tensor, M: torch.Tensor, lr: float,
     decay: float = 0.1, mu: float = 0.95,
@@ -367,7 +367,7 @@ def muon_step(
     return (1 - lr * decay) * W - lr * scale * newton_schulz(G + mu * M), M
 
 
-# src/topics/notebooks/09-minimal-gpt.py:989
+# src/topics/notebooks/09-minimal-gpt.py:1001
 class SwiGLU(nn.Module):
     """z (..., 2 m) to SiLU of its first half times its second half."""
     def forward(self, z: torch.Tensor) -> torch.Tensor:
@@ -375,7 +375,7 @@ class SwiGLU(nn.Module):
         return F.silu(gate) * value
 
 
-# src/topics/notebooks/09-minimal-gpt.py:999
+# src/topics/notebooks/09-minimal-gpt.py:1011
 def swiglu(model: GPT) -> None:
     """SwiGLU of about the same size, without biases."""
     d = model.c.d
@@ -388,7 +388,7 @@ def swiglu(model: GPT) -> None:
         nn.init.normal_(block.down.weight, std=0.02 / (2 * model.c.layers) ** 0.5)
 
 
-# src/topics/notebooks/09-minimal-gpt.py:1042
+# src/topics/notebooks/09-minimal-gpt.py:1054
 def ladder() -> dict[str, Recipe]:
     """Each rung keeps all choices of the rungs before it; then a control."""
     changes = (rope, lean, qk_norm, relu_squared, zero_outputs)
@@ -400,7 +400,7 @@ def ladder() -> dict[str, Recipe]:
     return rungs
 
 
-# src/topics/notebooks/09-minimal-gpt.py:1053
+# src/topics/notebooks/09-minimal-gpt.py:1065
 def run_grid(
     train_ids: torch.Tensor, val_ids: torch.Tensor, runs: list[tuple[str, int, int]]
 ) -> dict[tuple[str, int, int], tuple[float, int]]:
@@ -416,7 +416,7 @@ def run_grid(
     return grid
 
 
-# src/topics/notebooks/09-minimal-gpt.py:1223
+# src/topics/notebooks/09-minimal-gpt.py:1235
 def leave_one_out() -> dict[str, Recipe]:
     """The last rung without one of its changes, for each of the five."""
     top = ladder()["muon"]
@@ -671,7 +671,7 @@ def test_changes():
         assert torch.equal(model.blocks[0](x), x)
 
 
-# src/topics/notebooks/09-minimal-gpt.py:912
+# src/topics/notebooks/09-minimal-gpt.py:914
 def test_newton_schulz_acts_on_singular_values():
     rng = np.random.default_rng(6)
     for _ in range(20):
@@ -686,7 +686,7 @@ def test_newton_schulz_acts_on_singular_values():
         torch.testing.assert_close(got, U @ torch.diag(s) @ V, atol=1e-7, rtol=1e-6)
 
 
-# src/topics/notebooks/09-minimal-gpt.py:926
+# src/topics/notebooks/09-minimal-gpt.py:928
 def test_newton_schulz_is_torchs():
     from torch.optim import _muon
 
@@ -699,7 +699,7 @@ def test_newton_schulz_is_torchs():
     assert not newton_schulz(torch.zeros(2, 3)).any()
 
 
-# src/topics/notebooks/09-minimal-gpt.py:957
+# src/topics/notebooks/09-minimal-gpt.py:969
 def test_muon_step():
     from torch.optim import _muon
 
@@ -725,7 +725,7 @@ def test_muon_step():
         _muon._zeropower_via_newtonschulz = original
 
 
-# src/topics/notebooks/09-minimal-gpt.py:1014
+# src/topics/notebooks/09-minimal-gpt.py:1026
 def test_swiglu():
     model = GPT(Config(d=48, layers=2), 0)
     lean(model)
@@ -742,7 +742,7 @@ def test_swiglu():
         assert block.up.weight.shape == (256, 48)
 
 
-# src/topics/notebooks/09-minimal-gpt.py:1181
+# src/topics/notebooks/09-minimal-gpt.py:1193
 def test_ladder():
     rungs = ladder()
     assert [len(r.changes) for r in rungs.values()] == [0, 0, 1, 2, 3, 4, 5, 5, 0]
@@ -753,7 +753,7 @@ def test_ladder():
     assert [r.cosine for r in rungs.values()] == [True] + [False] * 8
 
 
-# src/topics/notebooks/09-minimal-gpt.py:1191
+# src/topics/notebooks/09-minimal-gpt.py:1203
 def test_run_grid():
     text = torch.arange(900) % 7
     grid = run_grid(text[:700], text[700:], [("muon", 2, 0)])
@@ -763,7 +763,7 @@ def test_run_grid():
     assert 0 <= grid["muon", 2, 0][1] <= 3
 
 
-# src/topics/notebooks/09-minimal-gpt.py:1234
+# src/topics/notebooks/09-minimal-gpt.py:1246
 def test_leave_one_out():
     top, designs = ladder()["muon"], leave_one_out()
     assert list(designs) == [c.__name__ for c in top.changes]

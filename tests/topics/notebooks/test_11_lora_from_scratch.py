@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/11-lora-from-scratch.py: edit that file, then run doit. digest:2f6f9ccf4ac196a1
+# Generated from src/topics/notebooks/11-lora-from-scratch.py: edit that file, then run doit. digest:8bfce935d5f671a9
 
 """Tests of notebooks/11-lora-from-scratch: LoRA from scratch."""
 
@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:53
+# src/topics/notebooks/11-lora-from-scratch.py:59
 class LoRALinear(nn.Module):
     """A frozen nn.Linear plus scale * (x A) B."""
 
@@ -29,7 +29,7 @@ class LoRALinear(nn.Module):
         return self.scale * (self.A @ self.B).T
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:102
+# src/topics/notebooks/11-lora-from-scratch.py:108
 def random_layer(rng):
     """A LoRALinear with random weights in float64, and inputs."""
     n, d_in, d_out, r = (int(i) for i in rng.permutation(np.arange(1, 9))[:4])
@@ -41,17 +41,17 @@ def random_layer(rng):
     return layer, torch.from_numpy(rng.normal(size=(n, d_in)))
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:178
+# src/topics/notebooks/11-lora-from-scratch.py:184
 LETTERS = "\n abcdefghijklmnopqrstuvwxyz.,;:!?'-"
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:181
+# src/topics/notebooks/11-lora-from-scratch.py:187
 def encode(text: str, n: int = 400_000) -> torch.Tensor:
     """The first n known characters of a text in lower case, as numbers."""
     return torch.tensor([LETTERS.index(c) for c in text.lower() if c in LETTERS][:n])
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:193
+# src/topics/notebooks/11-lora-from-scratch.py:199
 class Block(nn.Module):
     """Pre-norm attention and feed-forward network; six matrices that can be adapted."""
 
@@ -72,7 +72,7 @@ class Block(nn.Module):
         return x + self.down(torch.relu(self.up(self.norm_2(x))))
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:213
+# src/topics/notebooks/11-lora-from-scratch.py:219
 class LetterLM(nn.Module):
     """A decoder with learnt positions and tied embeddings."""
 
@@ -92,7 +92,7 @@ class LetterLM(nn.Module):
         return self.norm(x) @ self.letters.weight.T
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:232
+# src/topics/notebooks/11-lora-from-scratch.py:238
 def windows(
     text: torch.Tensor, B: int, rng: torch.Generator, part: str = "train"
 ) -> torch.Tensor:
@@ -102,13 +102,13 @@ def windows(
     return text[torch.randint(low, high - 64, (B, 1), generator=rng) + torch.arange(65)]
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:241
+# src/topics/notebooks/11-lora-from-scratch.py:247
 def loss_on(model: nn.Module, ids: torch.Tensor) -> torch.Tensor:
     """Mean loss of predicting ids[:, 1:]."""
     return F.cross_entropy(model(ids[:, :-1]).transpose(1, 2), ids[:, 1:])
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:246
+# src/topics/notebooks/11-lora-from-scratch.py:252
 def fit(
     model: nn.Module, text: torch.Tensor, steps: int, lr: float, seed: int,
     watch: tuple = (),
@@ -131,7 +131,7 @@ def fit(
     return curve
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:268
+# src/topics/notebooks/11-lora-from-scratch.py:274
 def held_out(model: nn.Module, text: torch.Tensor) -> float:
     """Nats a character on 100 windows of the last tenth."""
     rng = torch.Generator().manual_seed(99)
@@ -139,11 +139,11 @@ def held_out(model: nn.Module, text: torch.Tensor) -> float:
         return loss_on(model, windows(text, 100, rng, "test")).item()
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:292
+# src/topics/notebooks/11-lora-from-scratch.py:298
 ALL = ("q", "k", "v", "o", "up", "down")
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:295
+# src/topics/notebooks/11-lora-from-scratch.py:301
 def add_lora(
     model: nn.Module, r: int, alpha: float = 16.0, names: tuple = ALL, seed: int = 0
 ) -> nn.Module:
@@ -157,19 +157,19 @@ def add_lora(
     return model
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:308
+# src/topics/notebooks/11-lora-from-scratch.py:314
 def adapters(model: nn.Module) -> list[LoRALinear]:
     """The adapted layers of a model."""
     return [module for module in model.modules() if isinstance(module, LoRALinear)]
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:313
+# src/topics/notebooks/11-lora-from-scratch.py:319
 def trained_numbers(model: nn.Module) -> int:
     """How many parameters learn."""
     return sum(W.numel() for W in model.parameters() if W.requires_grad)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:318
+# src/topics/notebooks/11-lora-from-scratch.py:324
 def merge_all(model: nn.Module) -> nn.Module:
     """A copy with plain linear layers again, every LoRA added to its matrix."""
     model = copy.deepcopy(model)
@@ -183,14 +183,14 @@ def merge_all(model: nn.Module) -> nn.Module:
     return model
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:491
+# src/topics/notebooks/11-lora-from-scratch.py:497
 def moved(model: nn.Module, start: nn.Module) -> float:
     """Mean over the adapted layers of |A - A at the start| / |A at the start|."""
     pairs = zip(adapters(model), adapters(start))
     return float(np.mean([((a.A - b.A).norm() / b.A.norm()).item() for a, b in pairs]))
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:552
+# src/topics/notebooks/11-lora-from-scratch.py:558
 def set_scale(model: nn.Module, factor: float) -> nn.Module:
     """A copy with every adapter's scale multiplied by a factor; 0 is off."""
     model = copy.deepcopy(model)
@@ -199,7 +199,7 @@ def set_scale(model: nn.Module, factor: float) -> nn.Module:
     return model
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:560
+# src/topics/notebooks/11-lora-from-scratch.py:566
 def between(base: nn.Module, tuned: nn.Module, factor: float) -> nn.Module:
     """A copy of base, moved by that factor of the way to tuned."""
     model = copy.deepcopy(base)
@@ -209,7 +209,7 @@ def between(base: nn.Module, tuned: nn.Module, factor: float) -> nn.Module:
     return model
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:615
+# src/topics/notebooks/11-lora-from-scratch.py:621
 def round_rows(W: torch.Tensor, bits: int) -> torch.Tensor:
     """W (d_out, d_in), each row on 2^bits - 1 even levels up to its largest entry."""
     step = W.abs().amax(dim=1, keepdim=True) / (2 ** (bits - 1) - 1)
@@ -217,13 +217,13 @@ def round_rows(W: torch.Tensor, bits: int) -> torch.Tensor:
     return (W / step).round() * step
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:643
+# src/topics/notebooks/11-lora-from-scratch.py:649
 def tiny_lm(seed, D=8):
     torch.manual_seed(seed)
     return LetterLM(D=D, L=2, H=2)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:648
+# src/topics/notebooks/11-lora-from-scratch.py:654
 def with_random_b(model, seed):
     torch.manual_seed(seed)
     with torch.no_grad():
@@ -232,13 +232,13 @@ def with_random_b(model, seed):
     return model
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:816
+# src/topics/notebooks/11-lora-from-scratch.py:822
 def lora_numbers(D: int, L: int, r: int) -> int:
     """Four D x D matrices, one D x 4D and one 4D x D in each block."""
     return L * r * (4 * 2 * D + 2 * 5 * D)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:838
+# src/topics/notebooks/11-lora-from-scratch.py:844
 class SwitchLinear(nn.Module):
     """One frozen nn.Linear and named pairs (A, B)."""
     def __init__(self, base: nn.Linear, pairs: dict, scale: float) -> None:
@@ -253,7 +253,7 @@ class SwitchLinear(nn.Module):
         return y + self.scale * (x @ A) @ B
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:877
+# src/topics/notebooks/11-lora-from-scratch.py:883
 def join(
     A1: torch.Tensor, B1: torch.Tensor, s1: float,
     A2: torch.Tensor, B2: torch.Tensor, s2: float,
@@ -262,7 +262,7 @@ def join(
     return torch.cat([A1, A2], dim=1), torch.cat([s1 * B1, s2 * B2], dim=0)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:113
+# src/topics/notebooks/11-lora-from-scratch.py:119
 def test_layer_is_pefts():
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -287,7 +287,7 @@ def test_layer_is_pefts():
         assert torch.allclose(merged, theirs[0].base_layer.weight)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:137
+# src/topics/notebooks/11-lora-from-scratch.py:143
 def test_what_is_said_of_peft():
     from peft import LoraConfig
 
@@ -295,7 +295,7 @@ def test_what_is_said_of_peft():
     assert (config.r, config.lora_alpha, config.lora_dropout) == (8, 8, 0.0)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:144
+# src/topics/notebooks/11-lora-from-scratch.py:150
 def test_layer_starts_unchanged():
     for seed in range(20):
         torch.manual_seed(seed)
@@ -306,7 +306,7 @@ def test_layer_starts_unchanged():
     assert abs(LoRALinear(nn.Linear(400, 3), 100).A.std().item() * 20 - 1) < 0.05
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:656
+# src/topics/notebooks/11-lora-from-scratch.py:662
 def test_add_lora():
     base = tiny_lm(1)
     ids = torch.randint(36, (2, 9), generator=torch.Generator().manual_seed(2))
@@ -342,7 +342,7 @@ def test_add_lora():
         assert torch.allclose(merged(ids), changed(ids), atol=1e-5)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:691
+# src/topics/notebooks/11-lora-from-scratch.py:697
 def test_only_the_adapter_learns():
     base = tiny_lm(4)
     before = copy.deepcopy(base.state_dict())
@@ -360,7 +360,7 @@ def test_only_the_adapter_learns():
             assert torch.equal(W, before[name.replace(".base.", ".")])
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:708
+# src/topics/notebooks/11-lora-from-scratch.py:714
 def test_fit_warms_up_and_falls():
     text = torch.arange(2000) % 7
     for steps, lr, want in ((1, 0.01, 0.1), (2, 0.01, 0.2), (2, 0.001, 0.2)):
@@ -371,7 +371,7 @@ def test_fit_warms_up_and_falls():
         assert abs(way - want * lr) < 0.02 * lr  # Adam's first steps: the rate
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:718
+# src/topics/notebooks/11-lora-from-scratch.py:724
 def test_held_out_is_held_out():
     model, text = tiny_lm(12), torch.arange(2000) % 7
     other = text.clone()
@@ -381,7 +381,7 @@ def test_held_out_is_held_out():
     assert held_out(model, text) != held_out(model, other)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:727
+# src/topics/notebooks/11-lora-from-scratch.py:733
 def test_block():
     torch.manual_seed(13)
     block, x = Block(6, 3).double(), torch.randn(2, 5, 6).double()
@@ -398,7 +398,7 @@ def test_block():
     assert torch.allclose(block(x), want, atol=1e-6)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:743
+# src/topics/notebooks/11-lora-from-scratch.py:749
 def test_model_is_causal_and_windows_fit():
     model, ids = tiny_lm(6), torch.arange(6)[None]
     other = ids.clone()
@@ -415,7 +415,7 @@ def test_model_is_causal_and_windows_fit():
     assert torch.isclose(loss_on(model, ids), want)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:759
+# src/topics/notebooks/11-lora-from-scratch.py:765
 def test_round_rows():
     rng = torch.Generator().manual_seed(8)
     for bits in (2, 3, 4, 8):
@@ -428,7 +428,7 @@ def test_round_rows():
     assert torch.equal(round_rows(torch.zeros(2, 3), 3), torch.zeros(2, 3))
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:824
+# src/topics/notebooks/11-lora-from-scratch.py:830
 def test_lora_numbers():
     for D, L, r in ((8, 2, 3), (16, 1, 1), (4, 3, 2)):
         torch.manual_seed(0)
@@ -436,7 +436,7 @@ def test_lora_numbers():
         assert lora_numbers(D, L, r) == trained_numbers(add_lora(model, r))
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:857
+# src/topics/notebooks/11-lora-from-scratch.py:863
 def test_switch():
     rng = np.random.default_rng(9)
     for _ in range(10):
@@ -450,7 +450,7 @@ def test_switch():
         assert torch.allclose(switch(x, "law"), want)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:888
+# src/topics/notebooks/11-lora-from-scratch.py:894
 def test_join():
     rng = torch.Generator().manual_seed(10)
     shapes = (6, 2), (2, 4), (6, 3), (3, 4)

@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/12-kv-cache-demo.py: edit that file, then run doit. digest:63b9d48362beb823
+# Generated from src/topics/notebooks/12-kv-cache-demo.py: edit that file, then run doit. digest:72334c7066b23d7b
 
 """Tests of notebooks/12-kv-cache-demo: The KV cache."""
 
@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:57
+# src/topics/notebooks/12-kv-cache-demo.py:62
 @dataclass(frozen=True)
 class Config:
     """Vocabulary, width, layers, query heads, key-value heads, feed-forward width."""
@@ -22,7 +22,7 @@ class Config:
     ffn: int = 256
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:69
+# src/topics/notebooks/12-kv-cache-demo.py:74
 def rotate(x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """RoPE: x (B, heads, T, d_k) turned by angles by places (B, T) or (T,)."""
     half = x.shape[-1] // 2
@@ -34,7 +34,7 @@ def rotate(x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:80
+# src/topics/notebooks/12-kv-cache-demo.py:85
 class Cache:
     """Keys and values of each layer, (B, G, n, d_k), or None before the first token."""
 
@@ -55,7 +55,7 @@ class Cache:
         return k, v
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:100
+# src/topics/notebooks/12-kv-cache-demo.py:105
 class Attention(nn.Module):
     """Grouped-query attention with rotary positions and an optional cache."""
 
@@ -82,7 +82,7 @@ class Attention(nn.Module):
         return self.W_o((weights @ v).transpose(1, 2).reshape(B, T, D))
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:126
+# src/topics/notebooks/12-kv-cache-demo.py:131
 class Decoder(nn.Module):
     """Pre-norm blocks of attention and SwiGLU, tied embeddings."""
 
@@ -116,7 +116,7 @@ class Decoder(nn.Module):
         return self.norms[-1](x) @ self.embed.weight.T
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:165
+# src/topics/notebooks/12-kv-cache-demo.py:170
 def random_decoder(rng, dtype=torch.float64):
     """A small decoder and tokens, all sizes different where they can be."""
     G = int(rng.integers(1, 3))
@@ -131,7 +131,7 @@ def random_decoder(rng, dtype=torch.float64):
     return model, ids
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:245
+# src/topics/notebooks/12-kv-cache-demo.py:250
 def generate(model: Decoder, ids: torch.Tensor, n: int, cached: bool) -> tuple:
     """ids (B, T) and n likeliest tokens behind them; how many rows were computed."""
     cache, rows, new = (Cache(model.c.L) if cached else None), 0, ids
@@ -145,7 +145,7 @@ def generate(model: Decoder, ids: torch.Tensor, n: int, cached: bool) -> tuple:
     return ids, rows
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:281
+# src/topics/notebooks/12-kv-cache-demo.py:286
 def in_pieces(model: Decoder, ids: torch.Tensor, sizes: list[int]) -> torch.Tensor:
     """Logits (B, T, V) of a text that is read in pieces of these sizes."""
     cache = Cache(model.c.L)
@@ -154,7 +154,7 @@ def in_pieces(model: Decoder, ids: torch.Tensor, sizes: list[int]) -> torch.Tens
     return torch.cat(out, dim=1)
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:431
+# src/topics/notebooks/12-kv-cache-demo.py:436
 def left_padded(prompts: list[torch.Tensor]) -> tuple:
     """ids (B, T) with zeros on the left, places (B, T), real (B, T), True = a token."""
     B, T = len(prompts), max(len(p) for p in prompts)
@@ -164,7 +164,7 @@ def left_padded(prompts: list[torch.Tensor]) -> tuple:
     return ids, (real.cumsum(dim=1) - 1).clamp(min=0), real
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:440
+# src/topics/notebooks/12-kv-cache-demo.py:445
 def generate_batch(model: Decoder, prompts: list[torch.Tensor], n: int,
                    mixed: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """The n likeliest tokens (B, n) behind the prompts and their logits (B, n, V)."""
@@ -184,7 +184,7 @@ def generate_batch(model: Decoder, prompts: list[torch.Tensor], n: int,
     return torch.cat(tokens, dim=1), torch.cat(logits, dim=1)
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:459
+# src/topics/notebooks/12-kv-cache-demo.py:464
 def gaps_to_alone(model: Decoder, prompts: list[torch.Tensor], n: int,
                   mixed: bool) -> list[float]:
     """For each row, the largest difference of its logits to those it has alone."""
@@ -196,13 +196,13 @@ def gaps_to_alone(model: Decoder, prompts: list[torch.Tensor], n: int,
     return gaps
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:511
+# src/topics/notebooks/12-kv-cache-demo.py:516
 def cache_bytes(L: int, G: int, d_k: int, n: int, B: int = 1, size: int = 2) -> int:
     """Bytes of a cache after n tokens of each of B texts."""
     return 2 * L * G * d_k * n * B * size
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:551
+# src/topics/notebooks/12-kv-cache-demo.py:556
 def fork(cache: Cache) -> Cache:
     """A cache that starts with the same tokens and grows on its own."""
     new = Cache(len(cache.keys))
@@ -210,7 +210,7 @@ def fork(cache: Cache) -> Cache:
     return new
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:558
+# src/topics/notebooks/12-kv-cache-demo.py:563
 def continuations(model: Decoder, common: torch.Tensor, ends: list[torch.Tensor],
                   copied: bool = True) -> tuple[list, int]:
     """Last logits of common (1, T) followed by each end (1, t); rows computed."""
@@ -221,14 +221,14 @@ def continuations(model: Decoder, common: torch.Tensor, ends: list[torch.Tensor]
     return out, common.shape[1] + sum(end.shape[1] for end in ends)
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:671
+# src/topics/notebooks/12-kv-cache-demo.py:676
 def kept(T: int, window: int, first: int) -> torch.Tensor:
     """(T, T): each sees itself, `window` - 1 before it and the first `first` tokens."""
     query, key = torch.arange(T)[:, None], torch.arange(T)[None, :]
     return (key <= query) & ((query - key < window) | (key < first))
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:713
+# src/topics/notebooks/12-kv-cache-demo.py:718
 def drawn(T: int, window: int, extra: int, seed: int = 0) -> torch.Tensor:
     """(T, T): itself, `window` - 1 before it, and up to `extra` random older tokens."""
     rng, keep = torch.Generator().manual_seed(seed), kept(T, window, 0)
@@ -237,7 +237,7 @@ def drawn(T: int, window: int, extra: int, seed: int = 0) -> torch.Tensor:
     return keep
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:794
+# src/topics/notebooks/12-kv-cache-demo.py:799
 def decode_window(model: Decoder, ids: torch.Tensor, w: int,
                   told: bool = True) -> tuple[torch.Tensor, int]:
     """Logits (B, T, V), one by one with at most w tokens kept; the most kept."""
@@ -252,7 +252,7 @@ def decode_window(model: Decoder, ids: torch.Tensor, w: int,
     return torch.cat(out, dim=1), most
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:831
+# src/topics/notebooks/12-kv-cache-demo.py:836
 def rounded(M: torch.Tensor, bits: int) -> torch.Tensor:
     """M (..., d_k), each row in whole steps of its largest / (2^(bits - 1) - 1)."""
     top = 2 ** (bits - 1) - 1
@@ -261,7 +261,7 @@ def rounded(M: torch.Tensor, bits: int) -> torch.Tensor:
     return (M / step).round() * step
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:839
+# src/topics/notebooks/12-kv-cache-demo.py:844
 class RoundedCache(Cache):
     """A cache whose new entries are rounded when they are stored."""
 
@@ -275,13 +275,13 @@ class RoundedCache(Cache):
         return super().extend(layer, k, v)
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:976
+# src/topics/notebooks/12-kv-cache-demo.py:981
 def users(memory: float = 80e9, weights: float = 16e9, n: int = 8192) -> int:
     """Whole texts."""
     return int((memory - weights) // cache_bytes(32, 8, 128, n))
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:999
+# src/topics/notebooks/12-kv-cache-demo.py:1004
 def crop(cache: Cache, n: int) -> Cache:
     """A cache with the first n tokens of `cache`, which stays as it is."""
     new = Cache(len(cache.keys))
@@ -290,7 +290,7 @@ def crop(cache: Cache, n: int) -> Cache:
     return new
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:1030
+# src/topics/notebooks/12-kv-cache-demo.py:1035
 def chunked_prefill(model: Decoder, ids: torch.Tensor,
                     c: int) -> tuple[torch.Tensor, int]:
     """Logits (B, V) behind ids (B, T), and the largest chunk."""
@@ -301,7 +301,7 @@ def chunked_prefill(model: Decoder, ids: torch.Tensor,
     return logits[:, -1], min(c, ids.shape[1])
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:1063
+# src/topics/notebooks/12-kv-cache-demo.py:1068
 def reorder(cache: Cache, parents: torch.Tensor) -> Cache:
     """A cache whose row i is row parents[i] of `cache`."""
     new = Cache(len(cache.keys))
@@ -310,7 +310,7 @@ def reorder(cache: Cache, parents: torch.Tensor) -> Cache:
     return new
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:179
+# src/topics/notebooks/12-kv-cache-demo.py:184
 def test_attention_is_torchs():
     rng = np.random.default_rng(1)
     for _ in range(20):
@@ -328,7 +328,7 @@ def test_attention_is_torchs():
         assert torch.allclose(layer(x, places, mask, None, 0), want, atol=1e-12)
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:196
+# src/topics/notebooks/12-kv-cache-demo.py:201
 def test_rotation_depends_on_the_distance_only():
     rng = np.random.default_rng(2)
     for _ in range(20):
@@ -344,7 +344,7 @@ def test_rotation_depends_on_the_distance_only():
     assert np.allclose(turned, [np.cos(1), np.sin(1)], atol=1e-6)
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:211
+# src/topics/notebooks/12-kv-cache-demo.py:216
 def test_decoder_by_its_parts():
     rng = np.random.default_rng(13)
     for _ in range(20):
@@ -363,7 +363,7 @@ def test_decoder_by_its_parts():
         assert torch.allclose(moved, got, atol=1e-4)  # only distances matter
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:300
+# src/topics/notebooks/12-kv-cache-demo.py:305
 def test_cache_equals_recomputation():
     rng = np.random.default_rng(3)
     for _ in range(20):
@@ -375,7 +375,7 @@ def test_cache_equals_recomputation():
         assert torch.allclose(in_pieces(model, ids, [1] * T), model(ids), atol=1e-10)
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:311
+# src/topics/notebooks/12-kv-cache-demo.py:316
 def test_generate():
     rng = np.random.default_rng(4)
     for _ in range(20):
@@ -391,7 +391,7 @@ def test_generate():
         assert torch.equal(plain[:, -1], want)
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:480
+# src/topics/notebooks/12-kv-cache-demo.py:485
 def test_padded_batch_equals_each_alone():
     rng = np.random.default_rng(5)
     for _ in range(20):
@@ -409,7 +409,7 @@ def test_padded_batch_equals_each_alone():
     assert real.tolist() == [[False, False, True, True], [True] * 4]
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:582
+# src/topics/notebooks/12-kv-cache-demo.py:587
 def test_continuations_share_the_prompt():
     rng = np.random.default_rng(6)
     for _ in range(20):
@@ -423,7 +423,7 @@ def test_continuations_share_the_prompt():
         assert rows == ids.shape[1] + sum(end.shape[1] for end in ends)
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:595
+# src/topics/notebooks/12-kv-cache-demo.py:600
 def test_cache_bytes_are_the_tensors():
     rng = np.random.default_rng(7)
     for _ in range(20):
@@ -436,7 +436,7 @@ def test_cache_bytes_are_the_tensors():
             c.L, c.G, c.D // c.H, T, B, size=4)
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:885
+# src/topics/notebooks/12-kv-cache-demo.py:890
 def test_window_that_forgets_equals_the_mask():
     rng = np.random.default_rng(8)
     for _ in range(20):
@@ -448,7 +448,7 @@ def test_window_that_forgets_equals_the_mask():
         assert torch.allclose(got, want, atol=1e-10) and most == min(w, T)
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:896
+# src/topics/notebooks/12-kv-cache-demo.py:901
 def test_kept():
     assert kept(4, 2, 0).int().tolist() == [
         [1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]]
@@ -458,7 +458,7 @@ def test_kept():
     assert torch.equal(kept(9, 4, 4).sum(dim=1), torch.arange(1, 10).clamp(max=8))
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:905
+# src/topics/notebooks/12-kv-cache-demo.py:910
 def test_drawn():
     for seed in range(20):
         keep = drawn(12, 3, 2, seed)
@@ -468,7 +468,7 @@ def test_drawn():
     assert hits[:9].min() > 20  # each older token gets its turn
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:914
+# src/topics/notebooks/12-kv-cache-demo.py:919
 def test_rounded_cache():
     rng = np.random.default_rng(9)
     for _ in range(20):
@@ -490,7 +490,7 @@ def test_rounded_cache():
     assert torch.equal(rounded(torch.zeros(2, 3), 4), torch.zeros(2, 3))
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:984
+# src/topics/notebooks/12-kv-cache-demo.py:989
 def test_users():
     for memory, n in ((80e9, 8192), (24e9, 4096), (17e9, 131_072)):
         one = 2 * 32 * 8 * 128 * 2 * n
@@ -499,7 +499,7 @@ def test_users():
     assert users() == 59 and users(weights=0) == 74
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:1010
+# src/topics/notebooks/12-kv-cache-demo.py:1015
 def test_crop():
     rng = np.random.default_rng(10)
     for _ in range(20):
@@ -513,7 +513,7 @@ def test_crop():
         assert torch.allclose(rest, model(ids)[:, n:], atol=1e-10) and len(cache) == T
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:1043
+# src/topics/notebooks/12-kv-cache-demo.py:1048
 def test_chunked_prefill():
     rng = np.random.default_rng(11)
     for _ in range(20):
@@ -527,7 +527,7 @@ def test_chunked_prefill():
         assert largest == min(c, ids.shape[1])
 
 
-# src/topics/notebooks/12-kv-cache-demo.py:1074
+# src/topics/notebooks/12-kv-cache-demo.py:1079
 def test_reorder():
     rng = np.random.default_rng(12)
     for _ in range(20):

@@ -1,4 +1,4 @@
-# Generated from src/topics/training/batching.py: edit that file, then run doit. digest:c3e46abf8b92a19e
+# Generated from src/topics/training/batching.py: edit that file, then run doit. digest:f9f6a318cfb3620e
 
 """Tests of training/batching: Batching."""
 
@@ -62,7 +62,7 @@ def random_problem(rng):
     return params, rng.normal(size=(n, d_in)), rng.integers(K, size=n)
 
 
-# src/topics/training/batching.py:382
+# src/topics/training/batching.py:383
 def accumulate(params: list, parts: list, total: int | None = None) -> list[np.ndarray]:
     """Gradient from parts (X_j, y_j): sums over `total`, or else the mean of means."""
     grads = [np.zeros_like(W) for W in params]
@@ -73,14 +73,14 @@ def accumulate(params: list, parts: list, total: int | None = None) -> list[np.n
     return grads
 
 
-# src/topics/training/batching.py:392
+# src/topics/training/batching.py:393
 def distance(A: list, B: list) -> float:
     """Norm of the difference relative to the norm of B, over lists of arrays."""
     return float(np.sqrt(sum(((a - b) ** 2).sum() for a, b in zip(A, B))
                          / sum((b**2).sum() for b in B)))
 
 
-# src/topics/training/batching.py:434
+# src/topics/training/batching.py:435
 def first_fit(lengths: list[int], T: int) -> list[list[int]]:
     """Texts of each row of length T: longest first, into the first row with room."""
     rows, room = [], []
@@ -95,7 +95,7 @@ def first_fit(lengths: list[int], T: int) -> list[list[int]]:
     return rows
 
 
-# src/topics/training/batching.py:464
+# src/topics/training/batching.py:465
 def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """Softmax over the allowed keys of each row; a row that allows none gives zeros."""
     if mask is not None:
@@ -106,14 +106,14 @@ def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.nda
     return exps / np.where(total == 0.0, 1.0, total)
 
 
-# src/topics/training/batching.py:474
+# src/topics/training/batching.py:475
 def packed_mask(texts: np.ndarray) -> np.ndarray:
     """(T, T), True = may look, from the number of each token's text (T,)."""
     order = np.arange(len(texts))
     return (texts[:, None] == texts[None, :]) & (order[:, None] >= order[None, :])
 
 
-# src/topics/training/batching.py:480
+# src/topics/training/batching.py:481
 def positions(texts: np.ndarray) -> np.ndarray:
     """Place of each token in its own text (T,), for texts that lie in a row."""
     order = np.arange(len(texts))
@@ -121,13 +121,13 @@ def positions(texts: np.ndarray) -> np.ndarray:
     return order - np.maximum.accumulate(np.where(starts, order, 0))
 
 
-# src/topics/training/batching.py:487
+# src/topics/training/batching.py:488
 def attend(Q: np.ndarray, K: np.ndarray, V: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Masked attention of Q, K (T, d_k) over V (T, d_v)."""
     return masked_softmax(Q @ K.T / np.sqrt(K.shape[1]), mask) @ V
 
 
-# src/topics/training/batching.py:512
+# src/topics/training/batching.py:513
 def chain_backward(Ws: list, x: np.ndarray, dy: np.ndarray, k: int) -> tuple:
     """Gradients dWs and dx of y = tanh(... tanh(x W_1) ...), most activations alive."""
     kept, h = {0: x}, x
@@ -148,19 +148,19 @@ def chain_backward(Ws: list, x: np.ndarray, dy: np.ndarray, k: int) -> tuple:
     return dWs, dy, peak
 
 
-# src/topics/training/batching.py:550
+# src/topics/training/batching.py:551
 def activation_bytes(T: int, D: int, H: int, L: int, selective: bool = False) -> float:
     """Bytes stored for one sequence of T tokens in L layers, 16-bit, with dropout."""
     return L * T * D * (34 + (0 if selective else 5 * H * T / D))
 
 
-# src/topics/training/batching.py:555
+# src/topics/training/batching.py:556
 def state_bytes(N: int) -> int:
     """Adam in mixed precision: weight 2, gradient 2, master copy 4, m 4, v 4 bytes."""
     return 16 * N
 
 
-# src/topics/training/batching.py:585
+# src/topics/training/batching.py:586
 FORMATS = {  # exponent bits, mantissa bits, largest number
     "FP32": (8, 23, 3.4028234663852886e38), "TF32": (8, 10, 3.4011621342146535e38),
     "BF16": (8, 7, 3.3895313892515355e38), "FP16": (5, 10, 65504.0),
@@ -168,7 +168,7 @@ FORMATS = {  # exponent bits, mantissa bits, largest number
 }
 
 
-# src/topics/training/batching.py:592
+# src/topics/training/batching.py:593
 def step_at(x: np.ndarray, name: str) -> np.ndarray:
     """Distance between neighbours of a format, at each entry of x."""
     e, m, _ = FORMATS[name]
@@ -176,7 +176,7 @@ def step_at(x: np.ndarray, name: str) -> np.ndarray:
     return 2.0 ** (np.maximum(exponent - 1, 2 - 2 ** (e - 1)) - m)
 
 
-# src/topics/training/batching.py:599
+# src/topics/training/batching.py:600
 def round_to(x: np.ndarray, name: str) -> np.ndarray:
     """x rounded to the nearest number of a format, ties to even; inf if too large."""
     step = step_at(x, name)
@@ -184,14 +184,14 @@ def round_to(x: np.ndarray, name: str) -> np.ndarray:
     return np.where(np.abs(q) > FORMATS[name][2], np.copysign(np.inf, q), q)
 
 
-# src/topics/training/batching.py:606
+# src/topics/training/batching.py:607
 def smallest(name: str) -> float:
     """The smallest positive number of a format."""
     e, m, _ = FORMATS[name]
     return 2.0 ** (2 - 2 ** (e - 1) - m)
 
 
-# src/topics/training/batching.py:672
+# src/topics/training/batching.py:673
 def block_round(x: np.ndarray, name: str, block: int, power_of_two: bool) -> np.ndarray:
     """x (n,), n a multiple of block, with one scale for each block of numbers."""
     top = FORMATS[name][2]
@@ -208,21 +208,21 @@ def block_round(x: np.ndarray, name: str, block: int, power_of_two: bool) -> np.
     return (round_to(clipped, name) * scale).reshape(x.shape)
 
 
-# src/topics/training/batching.py:965
+# src/topics/training/batching.py:966
 def plan(B: float, S_inf: float = 10_000, B_crit: float = 1_000) -> tuple[float, float]:
     """Steps and sequences."""
     S = S_inf * (1 + B_crit / B)
     return S, B * S
 
 
-# src/topics/training/batching.py:987
+# src/topics/training/batching.py:988
 def best_step(h: float, signal: float, trace: float, B: float) -> tuple[float, float]:
     """Best rate; improvement relative to exact gradients. signal: squared norm of G."""
     share = 1 / (1 + trace / signal / B)
     return share / h, share
 
 
-# src/topics/training/batching.py:1018
+# src/topics/training/batching.py:1019
 def next_scale(scale: float, good: int, finite: bool, patience: int) -> tuple:
     """New scale, and the new number of good steps in a row."""
     if not finite:
@@ -232,7 +232,7 @@ def next_scale(scale: float, good: int, finite: bool, patience: int) -> tuple:
     return scale, good + 1
 
 
-# src/topics/training/batching.py:1057
+# src/topics/training/batching.py:1058
 def share_when_sorted(lengths: list[int], B: int) -> float:
     """Real tokens over all tokens."""
     lengths = sorted(lengths)
@@ -240,7 +240,7 @@ def share_when_sorted(lengths: list[int], B: int) -> float:
     return sum(lengths) / sum(len(batch) * max(batch) for batch in batches)
 
 
-# src/topics/training/batching.py:1081
+# src/topics/training/batching.py:1082
 def noise_from_log(log: list[tuple[float, float]], b: int, workers: int) -> float:
     """Noise scale in sequences; log of (mean worker norm^2, norm^2 of the average)."""
     small, large = np.mean(log, axis=0)
@@ -248,7 +248,7 @@ def noise_from_log(log: list[tuple[float, float]], b: int, workers: int) -> floa
     return float(trace / signal)
 
 
-# src/topics/training/batching.py:1113
+# src/topics/training/batching.py:1114
 def momentum_step(params: list, speed: list, grads: list, lr: float, mu=0.9) -> tuple:
     """New params and speed (PyTorch's convention: speed = mu * speed + grad)."""
     speed = [mu * v + dW for v, dW in zip(speed, grads)]
@@ -296,7 +296,7 @@ def test_start():
     assert W2.shape == (100, 30)
 
 
-# src/topics/training/batching.py:718
+# src/topics/training/batching.py:719
 def test_accumulate():
     rng = np.random.default_rng(7)
     for _ in range(20):
@@ -313,7 +313,7 @@ def test_accumulate():
     assert np.isclose(distance(a, b), 3 / np.sqrt(5))
 
 
-# src/topics/training/batching.py:734
+# src/topics/training/batching.py:735
 def test_first_fit():
     assert first_fit([3, 9, 5, 2, 1], 10) == [[1, 4], [2, 0, 3]]
     rng = np.random.default_rng(8)
@@ -326,7 +326,7 @@ def test_first_fit():
     assert first_fit([], 5) == []
 
 
-# src/topics/training/batching.py:746
+# src/topics/training/batching.py:747
 def test_packed_texts_do_not_see_each_other():
     import torch
 
@@ -346,7 +346,7 @@ def test_packed_texts_do_not_see_each_other():
         assert list(positions(texts)) == [i for n in lengths for i in range(n)]
 
 
-# src/topics/training/batching.py:765
+# src/topics/training/batching.py:766
 def test_checkpointing():
     import torch
 
@@ -367,7 +367,7 @@ def test_checkpointing():
         assert peak == max(1 + s + min(k, L - s * k) for s in range(segments))
 
 
-# src/topics/training/batching.py:785
+# src/topics/training/batching.py:786
 def test_formats_are_torchs():
     import torch
 
@@ -392,7 +392,7 @@ def test_formats_are_torchs():
     assert FORMATS["TF32"] == (8, 10, (2 - 2.0**-10) * 2.0**127)
 
 
-# src/topics/training/batching.py:809
+# src/topics/training/batching.py:810
 def test_block_round():
     x = np.zeros(32)
     assert not block_round(x, "E2M1", 32, True).any()
@@ -409,7 +409,7 @@ def test_block_round():
     assert np.isclose(block_round(x, "E2M1", 16, False)[16], 1e-5, rtol=0.05)
 
 
-# src/topics/training/batching.py:825
+# src/topics/training/batching.py:826
 def test_memory():
     import torch
 
@@ -424,13 +424,13 @@ def test_memory():
     assert state_bytes(10) == state + W.numel() * (4 + 2 + 2)
 
 
-# src/topics/training/batching.py:974
+# src/topics/training/batching.py:975
 def test_plan():
     assert plan(250) == (50_000, 12_500_000) and plan(4_000) == (12_500, 50_000_000)
     assert plan(7, 3, 14) == (9, 63)
 
 
-# src/topics/training/batching.py:996
+# src/topics/training/batching.py:997
 def test_best_step():
     for h, signal, trace, B in ((2.0, 3.0, 60.0, 5.0), (0.5, 1.0, 4.0, 100.0)):
         def change(lr, B):
@@ -441,7 +441,7 @@ def test_best_step():
         assert np.isclose(share, change(lr, B) / change(1 / h, np.inf))
 
 
-# src/topics/training/batching.py:1030
+# src/topics/training/batching.py:1031
 def test_next_scale():
     import torch
 
@@ -461,14 +461,14 @@ def test_next_scale():
         assert scale == scaler.get_scale()
 
 
-# src/topics/training/batching.py:1067
+# src/topics/training/batching.py:1068
 def test_share_when_sorted():
     assert np.isclose(share_when_sorted([5, 1, 4, 2, 9], 2), 21 / (4 + 10 + 9))
     assert share_when_sorted([3, 3, 3], 2) == 1
     assert np.isclose(share_when_sorted([2, 8], 2), 10 / 16)
 
 
-# src/topics/training/batching.py:1091
+# src/topics/training/batching.py:1092
 def test_noise_from_log():
     rng = np.random.default_rng(13)
     G, log = rng.normal(size=50), []
@@ -479,7 +479,7 @@ def test_noise_from_log():
     assert abs(noise_from_log(log, 4, 8) / want - 1) < 0.05
 
 
-# src/topics/training/batching.py:1122
+# src/topics/training/batching.py:1123
 def test_momentum_step():
     import torch
 

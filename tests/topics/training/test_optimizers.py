@@ -1,18 +1,18 @@
-# Generated from src/topics/training/optimizers.py: edit that file, then run doit. digest:4706cc0221effe2d
+# Generated from src/topics/training/optimizers.py: edit that file, then run doit. digest:f00915c4ba96ae78
 
 """Tests of training/optimizers: Optimizers."""
 
 import numpy as np
 
 
-# src/topics/training/optimizers.py:70
+# src/topics/training/optimizers.py:69
 def softmax(scores: np.ndarray) -> np.ndarray:
     """Softmax along the last axis, shifted so that exp cannot overflow."""
     exps = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return exps / exps.sum(axis=-1, keepdims=True)
 
 
-# src/topics/training/optimizers.py:77
+# src/topics/training/optimizers.py:76
 def adam(
     g: np.ndarray, state: dict, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
 ) -> np.ndarray:
@@ -23,7 +23,7 @@ def adam(
     return m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps)
 
 
-# src/topics/training/optimizers.py:87
+# src/topics/training/optimizers.py:86
 def row_errors(Q: np.ndarray, f: np.ndarray, rule: str, lr: float, steps: int) -> np.ndarray:
     """Divergence (K,) of each row of a logit table from the rows of Q (K, K).
 
@@ -37,20 +37,20 @@ def row_errors(Q: np.ndarray, f: np.ndarray, rule: str, lr: float, steps: int) -
     return (Q * log_ratio).sum(axis=1)
 
 
-# src/topics/training/optimizers.py:170
+# src/topics/training/optimizers.py:169
 def momentum(g: np.ndarray, state: dict, beta: float = 0.9, nesterov: bool = False):
     """The direction of momentum for the gradient g; `state` remembers v."""
     v = state["v"] = beta * state.get("v", 0.0) + g
     return g + beta * v if nesterov else v
 
 
-# src/topics/training/optimizers.py:176
+# src/topics/training/optimizers.py:175
 def step(W: np.ndarray, direction: np.ndarray, lr: float, decay: float = 0.0) -> np.ndarray:
     """W after one step, with decoupled weight decay."""
     return (1 - lr * decay) * W - lr * direction
 
 
-# src/topics/training/optimizers.py:205
+# src/topics/training/optimizers.py:204
 def check_rule(rule, make, steps=12, transposed=False):
     """Same weights as torch after every step, over random shapes; float64."""
     import torch
@@ -70,7 +70,7 @@ def check_rule(rule, make, steps=12, transposed=False):
             assert np.allclose(W, want.T if transposed else want, rtol=1e-11, atol=1e-13)
 
 
-# src/topics/training/optimizers.py:304
+# src/topics/training/optimizers.py:305
 def orthogonalise(G: np.ndarray, steps: int = 5) -> np.ndarray:
     """G with all singular values pushed towards 1, by Newton-Schulz steps."""
     a, b, c = 3.4445, -4.7750, 2.0315
@@ -82,7 +82,7 @@ def orthogonalise(G: np.ndarray, steps: int = 5) -> np.ndarray:
     return wide if X.shape[0] <= X.shape[1] else wide.T
 
 
-# src/topics/training/optimizers.py:315
+# src/topics/training/optimizers.py:316
 def muon(g: np.ndarray, state: dict, beta: float = 0.95) -> np.ndarray:
     """Muon's direction for the gradient g (d_in, d_out) of a hidden matrix."""
     d_in, d_out = g.shape
@@ -90,7 +90,7 @@ def muon(g: np.ndarray, state: dict, beta: float = 0.95) -> np.ndarray:
     return O * np.sqrt(max(1.0, d_out / d_in))
 
 
-# src/topics/training/optimizers.py:358
+# src/topics/training/optimizers.py:360
 def cosine(t: int, T: int, w: int) -> float:
     """Factor of the rate at step t of T, after w steps of warm-up."""
     if t < w:
@@ -98,24 +98,24 @@ def cosine(t: int, T: int, w: int) -> float:
     return (1 + np.cos(np.pi * (t - w) / (T - w))) / 2
 
 
-# src/topics/training/optimizers.py:365
+# src/topics/training/optimizers.py:367
 def wsd(t: int, T: int, w: int, r: int) -> float:
     """Warm-up for w steps, then 1, then straight down to 0 over the last r."""
     return t / w if t < w else min(1.0, (T - t) / r)
 
 
-# src/topics/training/optimizers.py:370
+# src/topics/training/optimizers.py:372
 def clip(gradients: list[np.ndarray], most: float) -> list[np.ndarray]:
     """All gradients scaled by one number so that their joint norm is at most `most`."""
     norm = np.sqrt(sum((g**2).sum() for g in gradients))
     return [g * min(1.0, most / (norm + 1e-6)) for g in gradients]
 
 
-# src/topics/training/optimizers.py:403
+# src/topics/training/optimizers.py:405
 CONTEXT = 5
 
 
-# src/topics/training/optimizers.py:407
+# src/topics/training/optimizers.py:409
 def draw_network(rng: np.random.Generator, d: int = 16, width: int = 128) -> dict:
     """Random weights of the five-character model."""
     return {"E": rng.normal(size=(64, d)),
@@ -124,7 +124,7 @@ def draw_network(rng: np.random.Generator, d: int = 16, width: int = 128) -> dic
             "W_2": rng.normal(size=(width, 64)) * 0.1 / np.sqrt(width), "b_2": np.zeros(64)}
 
 
-# src/topics/training/optimizers.py:415
+# src/topics/training/optimizers.py:417
 def loss_and_gradients(P: dict, x: np.ndarray, y: np.ndarray) -> tuple[float, dict]:
     """Mean cross-entropy of contexts x (B, CONTEXT) and targets y (B,); gradients."""
     B = len(x)
@@ -141,7 +141,7 @@ def loss_and_gradients(P: dict, x: np.ndarray, y: np.ndarray) -> tuple[float, di
                   "W_2": h.T @ ds, "b_2": ds.sum(axis=0)}
 
 
-# src/topics/training/optimizers.py:431
+# src/topics/training/optimizers.py:433
 def direction(rule: str, name: str, g: np.ndarray, state: dict) -> np.ndarray:
     """The step direction of parameter `name` under a rule."""
     if rule == "sgd":
@@ -153,36 +153,36 @@ def direction(rule: str, name: str, g: np.ndarray, state: dict) -> np.ndarray:
     return adam(g, state, beta2=0.95) * (0.3 if rule == "muon" else 1.0)
 
 
-# src/topics/training/optimizers.py:516
+# src/topics/training/optimizers.py:518
 BASE = 32
 
 
-# src/topics/training/optimizers.py:519
+# src/topics/training/optimizers.py:521
 def rate_factors(width: int, mup: bool) -> tuple[list[float], float]:
     """Adam's rate factors of three layers, and a factor on the initial output."""
     k = width / BASE if mup else 1.0
     return [1.0, 1 / k, 1 / k], k**-0.5
 
 
-# src/topics/training/optimizers.py:604
+# src/topics/training/optimizers.py:606
 def training_bytes(parameters: int, states: float = 2.0) -> float:
     """Bytes of weights, gradients, float32 copy and `states` float32 arrays."""
     return parameters * (2 + 2 + 4 + 4 * states)
 
 
-# src/topics/training/optimizers.py:838
+# src/topics/training/optimizers.py:840
 def constant_gradient() -> tuple[float, float, float]:
     """Position (plain), speed a step (momentum), position (Adam)."""
     return 5 - 100 * 0.01 * 0.02, 0.01 * 0.02 / (1 - 0.9), 5 - 100 * 0.01
 
 
-# src/topics/training/optimizers.py:864
+# src/topics/training/optimizers.py:866
 def largest_model() -> tuple[float, float]:
     """Parameters that fit into 60e9 bytes: AdamW, one state."""
     return 60e9 / 16, 60e9 / 12
 
 
-# src/topics/training/optimizers.py:885
+# src/topics/training/optimizers.py:887
 def lion(g: np.ndarray, state: dict, beta1: float = 0.9, beta2: float = 0.99) -> np.ndarray:
     """Lion's direction for the gradient g; `state` remembers m."""
     m = state.get("m", np.zeros_like(g))
@@ -190,7 +190,7 @@ def lion(g: np.ndarray, state: dict, beta1: float = 0.9, beta2: float = 0.99) ->
     return np.sign(beta1 * m + (1 - beta1) * g)
 
 
-# src/topics/training/optimizers.py:913
+# src/topics/training/optimizers.py:915
 def amsgrad(g: np.ndarray, state: dict, beta1: float = 0.9, beta2: float = 0.999,
             eps: float = 1e-8) -> np.ndarray:
     """AMSGrad's direction; `state` remembers t, m, v and the largest v."""
@@ -200,7 +200,7 @@ def amsgrad(g: np.ndarray, state: dict, beta1: float = 0.9, beta2: float = 0.999
     return state["m"] / (1 - beta1**t) / (np.sqrt(top / (1 - beta2**t)) + eps)
 
 
-# src/topics/training/optimizers.py:940
+# src/topics/training/optimizers.py:942
 def ema_step(state: dict, W: np.ndarray, decay: float) -> np.ndarray:
     """The average after seeing W; `state` remembers it under "average"."""
     average = state.get("average", W)
@@ -208,7 +208,7 @@ def ema_step(state: dict, W: np.ndarray, decay: float) -> np.ndarray:
     return state["average"]
 
 
-# src/topics/training/optimizers.py:974
+# src/topics/training/optimizers.py:976
 def steps_to(level: float, s: float, a: float, b: float, c: float) -> int:
     """Applications of a s + b s^3 + c s^5 until s >= level."""
     steps = 0
@@ -217,7 +217,7 @@ def steps_to(level: float, s: float, a: float, b: float, c: float) -> int:
     return steps
 
 
-# src/topics/training/optimizers.py:224
+# src/topics/training/optimizers.py:223
 def test_sgd_momentum_nesterov_are_torchs():
     import torch
 
@@ -231,7 +231,7 @@ def test_sgd_momentum_nesterov_are_torchs():
                lambda p: torch.optim.SGD([p], lr=0.03, weight_decay=0.2))
 
 
-# src/topics/training/optimizers.py:237
+# src/topics/training/optimizers.py:236
 def test_adam_and_adamw_are_torchs():
     import torch
 
@@ -245,7 +245,7 @@ def test_adam_and_adamw_are_torchs():
                lambda p: torch.optim.Adam([p], lr=0.01, weight_decay=0.3))
 
 
-# src/topics/training/optimizers.py:250
+# src/topics/training/optimizers.py:249
 def test_adam_ignores_scale():
     rng = np.random.default_rng(1)
     one, other = {}, {}
@@ -255,7 +255,7 @@ def test_adam_ignores_scale():
     assert np.all(adam(np.zeros(3), {}) == 0)
 
 
-# src/topics/training/optimizers.py:259
+# src/topics/training/optimizers.py:258
 def test_row_errors():
     rng = np.random.default_rng(2)
     Q, f = rng.dirichlet(np.ones(5), size=4), np.array([0.4, 0.3, 0.2, 0.1])
@@ -269,7 +269,7 @@ def test_row_errors():
     assert np.allclose(row_errors(Q, f, "sgd", 2.0, 1), want)
 
 
-# src/topics/training/optimizers.py:620
+# src/topics/training/optimizers.py:622
 def test_muon_is_torchs():
     import torch
     from torch.optim import _muon
@@ -292,7 +292,7 @@ def test_muon_is_torchs():
         assert np.abs(orthogonalise(g) - want.double().numpy()).max() < 0.06
 
 
-# src/topics/training/optimizers.py:642
+# src/topics/training/optimizers.py:644
 def test_orthogonalise():
     rng = np.random.default_rng(4)
     for _ in range(20):
@@ -312,7 +312,7 @@ def test_orthogonalise():
     assert np.all(orthogonalise(np.zeros((2, 3))) == 0)
 
 
-# src/topics/training/optimizers.py:661
+# src/topics/training/optimizers.py:663
 def test_schedules_are_torchs():
     import warnings
 
@@ -342,7 +342,7 @@ def test_schedules_are_torchs():
     assert wsd(0, 10, 0, 10) == cosine(0, 10, 0) == 1.0  # no warm-up at all
 
 
-# src/topics/training/optimizers.py:690
+# src/topics/training/optimizers.py:692
 def test_clip_is_torchs():
     import torch
 
@@ -359,7 +359,7 @@ def test_clip_is_torchs():
             assert np.allclose(p.grad.numpy(), ours, rtol=1e-12)
 
 
-# src/topics/training/optimizers.py:706
+# src/topics/training/optimizers.py:708
 def test_network_gradients():
     import torch
     from torch.nn import functional as F
@@ -382,7 +382,7 @@ def test_network_gradients():
             assert np.allclose(G[name], T[name].grad.numpy(), atol=1e-14)
 
 
-# src/topics/training/optimizers.py:728
+# src/topics/training/optimizers.py:730
 def test_directions():
     rng = np.random.default_rng(7)
     g = rng.normal(size=(4, 6))
@@ -396,12 +396,12 @@ def test_directions():
     assert rate_factors(128, False) == ([1.0, 1.0, 1.0], 1.0)
 
 
-# src/topics/training/optimizers.py:741
+# src/topics/training/optimizers.py:743
 def test_memory():
     assert training_bytes(10) == 160 and training_bytes(10, 1) == 120
 
 
-# src/topics/training/optimizers.py:846
+# src/topics/training/optimizers.py:848
 def test_constant_gradient():
     plain, speed, other = constant_gradient()
     W, Z, s, fast = np.array([5.0]), np.array([5.0]), {}, {}
@@ -412,14 +412,14 @@ def test_constant_gradient():
     assert np.allclose([plain, speed, other], [W[0], 0.01 * v[0], Z[0]])
 
 
-# src/topics/training/optimizers.py:872
+# src/topics/training/optimizers.py:874
 def test_largest_model():
     adamw, one = largest_model()
     assert np.isclose(training_bytes(adamw), 60e9)
     assert np.isclose(training_bytes(one, 1), 60e9)
 
 
-# src/topics/training/optimizers.py:895
+# src/topics/training/optimizers.py:897
 def test_lion():
     state = {}
     assert lion(np.array([4.0, -0.01, 0.0]), state).tolist() == [1, -1, 0]
@@ -429,7 +429,7 @@ def test_lion():
     assert np.allclose(state["m"], [0.99 * 0.04 - 0.003, -0.99e-4, 0.02])
 
 
-# src/topics/training/optimizers.py:925
+# src/topics/training/optimizers.py:927
 def test_amsgrad():
     import torch
 
@@ -437,7 +437,7 @@ def test_amsgrad():
                lambda p: torch.optim.Adam([p], lr=0.01, betas=(0.9, 0.7), amsgrad=True))
 
 
-# src/topics/training/optimizers.py:950
+# src/topics/training/optimizers.py:952
 def test_ema_step():
     import torch
     from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
@@ -453,7 +453,7 @@ def test_ema_step():
         assert np.allclose(ours, averaged.module.weight.detach().numpy(), rtol=1e-12)
 
 
-# src/topics/training/optimizers.py:985
+# src/topics/training/optimizers.py:987
 def test_steps_to():
     assert steps_to(0.7, 0.001, 3.4445, -4.7750, 2.0315) == 6
     assert steps_to(0.7, 0.001, 1.5, -0.5, 0.0) == 17

@@ -1,11 +1,11 @@
-# Generated from src/topics/transformers/attention.py: edit that file, then run doit. digest:8e8358a7bd5af3ae
+# Generated from src/topics/transformers/attention.py: edit that file, then run doit. digest:c105857ca63c0578
 
 """Tests of transformers/attention: Attention."""
 
 import numpy as np
 
 
-# src/topics/transformers/attention.py:45
+# src/topics/transformers/attention.py:46
 def bytes_recovered(m: int, d_state: int, rng: np.random.Generator) -> float:
     """Fraction of `m` bytes that survive a linear code of `d_state` numbers."""
     X = rng.choice([-1.0, 1.0], size=(500, 8 * m))  # 500 sequences of m bytes
@@ -15,14 +15,14 @@ def bytes_recovered(m: int, d_state: int, rng: np.random.Generator) -> float:
     return float((decoded == X).reshape(500, m, 8).all(axis=-1).mean())
 
 
-# src/topics/transformers/attention.py:131
+# src/topics/transformers/attention.py:133
 def softmax(scores: np.ndarray) -> np.ndarray:
     """Softmax along the last axis, shifted so that exp cannot overflow."""
     exps = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return exps / exps.sum(axis=-1, keepdims=True)
 
 
-# src/topics/transformers/attention.py:138
+# src/topics/transformers/attention.py:140
 def attention(
     Q: np.ndarray, K: np.ndarray, V: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -32,7 +32,7 @@ def attention(
     return A @ V, A
 
 
-# src/topics/transformers/attention.py:264
+# src/topics/transformers/attention.py:266
 def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """Softmax over the allowed keys of each row; a row that allows none gives zeros."""
     if mask is not None:
@@ -43,7 +43,7 @@ def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.nda
     return exps / np.where(total == 0.0, 1.0, total)
 
 
-# src/topics/transformers/attention.py:275
+# src/topics/transformers/attention.py:277
 def attention_forward(
     Q: np.ndarray,
     K: np.ndarray,
@@ -57,7 +57,7 @@ def attention_forward(
     return A @ V, A
 
 
-# src/topics/transformers/attention.py:319
+# src/topics/transformers/attention.py:321
 def additive_scores(
     Q: np.ndarray, K: np.ndarray, w: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +66,7 @@ def additive_scores(
     return T @ w, T
 
 
-# src/topics/transformers/attention.py:327
+# src/topics/transformers/attention.py:329
 def additive_backward(
     dS: np.ndarray, T: np.ndarray, w: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -75,20 +75,20 @@ def additive_backward(
     return dT.sum(axis=1), dT.sum(axis=0), np.tensordot(dS, T, axes=2)
 
 
-# src/topics/transformers/attention.py:389
+# src/topics/transformers/attention.py:392
 def jacobian_norm(A: np.ndarray) -> np.ndarray:
     """Root of the sum of squares of diag(a) - a^T a, for each row a of A (n, m)."""
     squares = (A**2).sum(axis=-1)
     return np.sqrt(np.maximum(squares - 2 * (A**3).sum(axis=-1) + squares**2, 0.0))
 
 
-# src/topics/transformers/attention.py:460
+# src/topics/transformers/attention.py:463
 def softmax_backward(dA: np.ndarray, A: np.ndarray) -> np.ndarray:
     """dS (n, m) from dA and the softmax's own output A, both (n, m)."""
     return A * (dA - (dA * A).sum(axis=-1, keepdims=True))
 
 
-# src/topics/transformers/attention.py:465
+# src/topics/transformers/attention.py:468
 def attention_backward(
     dO: np.ndarray,
     Q: np.ndarray,
@@ -104,7 +104,7 @@ def attention_backward(
     return dS @ K * scale, dS.T @ Q * scale, dV
 
 
-# src/topics/transformers/attention.py:496
+# src/topics/transformers/attention.py:499
 def check_against_torch(Q, K, V, dO, mask):
     """Outputs and gradients against plain autograd and against the fused function."""
     import torch
@@ -133,13 +133,13 @@ def check_against_torch(Q, K, V, dO, mask):
             assert np.allclose(got, leaf.grad.numpy(), atol=1e-11)
 
 
-# src/topics/transformers/attention.py:524
+# src/topics/transformers/attention.py:527
 def random_problem(rng, n, m, d_k, d_v, size=1.0):
     shapes = ((n, d_k), (m, d_k), (m, d_v), (n, d_v))
     return [size * rng.normal(size=s) for s in shapes]
 
 
-# src/topics/transformers/attention.py:685
+# src/topics/transformers/attention.py:688
 def nadaraya_watson(
     Q: np.ndarray, K: np.ndarray, V: np.ndarray, variance: float
 ) -> np.ndarray:
@@ -148,13 +148,13 @@ def nadaraya_watson(
     return softmax(-squared / (2 * variance)) @ V
 
 
-# src/topics/transformers/attention.py:737
+# src/topics/transformers/attention.py:740
 def attention_flops(n: int, m: int, d_k: int, d_v: int, heads: int = 1) -> int:
     """FLOPs of the two matrix products of attention."""
     return 2 * heads * n * m * (d_k + d_v)
 
 
-# src/topics/transformers/attention.py:742
+# src/topics/transformers/attention.py:745
 def attention_bytes(n: int, m: int, d_k: int, d_v: int, heads: int = 1,
                     itemsize: int = 2) -> tuple[int, int]:
     """Bytes of Q, K, V and O together, and of the weights A."""
@@ -162,7 +162,7 @@ def attention_bytes(n: int, m: int, d_k: int, d_v: int, heads: int = 1,
     return heads * vectors * itemsize, heads * n * m * itemsize
 
 
-# src/topics/transformers/attention.py:898
+# src/topics/transformers/attention.py:901
 def other_weights(a: np.ndarray, V: np.ndarray) -> np.ndarray:
     """Weights (m,) that give the same output as `a`, with less on its top key."""
     rows = np.column_stack([V, np.ones(len(a))]).T * a  # (d_v + 1, m)
@@ -172,21 +172,21 @@ def other_weights(a: np.ndarray, V: np.ndarray) -> np.ndarray:
     return a * (1 - change / change.min())  # go until some weight is zero
 
 
-# src/topics/transformers/attention.py:963
+# src/topics/transformers/attention.py:966
 def masked_by_hand() -> np.ndarray:
     """Outputs (2, 1) of the hand example without its third key."""
     # Exponentials (1, 2) give weights (1/3, 2/3); (3, 3) give (1/2, 1/2).
     return np.array([[14 / 3], [7 / 2]])
 
 
-# src/topics/transformers/attention.py:989
+# src/topics/transformers/attention.py:992
 def causal_mask(n: int, m: int) -> np.ndarray:
     """Mask (n, m) for the last n of m positions; True = may look."""
     positions = np.arange(m - n, m)  # where the queries stand
     return np.arange(m)[None, :] <= positions[:, None]
 
 
-# src/topics/transformers/attention.py:1024
+# src/topics/transformers/attention.py:1027
 def online_attention(q: np.ndarray, K: np.ndarray, V: np.ndarray) -> np.ndarray:
     """Output (d_v,) of one query (d_k,), reading keys and values one at a time."""
     mu, ell, u = -np.inf, 0.0, np.zeros(V.shape[-1])
@@ -198,7 +198,7 @@ def online_attention(q: np.ndarray, K: np.ndarray, V: np.ndarray) -> np.ndarray:
     return u / ell
 
 
-# src/topics/transformers/attention.py:1057
+# src/topics/transformers/attention.py:1060
 def sink_attention(Q: np.ndarray, K: np.ndarray, V: np.ndarray, b: float) -> np.ndarray:
     """Output (n, d_v) of attention with an extra score `b` in each denominator."""
     S = Q @ K.T / np.sqrt(K.shape[-1])
@@ -206,13 +206,13 @@ def sink_attention(Q: np.ndarray, K: np.ndarray, V: np.ndarray, b: float) -> np.
     return softmax(S)[:, :-1] @ V
 
 
-# src/topics/transformers/attention.py:1090
+# src/topics/transformers/attention.py:1093
 def largest_weight(B: float, m: int) -> float:
     """Largest possible softmax weight over m scores within [-B, B]."""
     return float(1 / (1 + (m - 1) * np.exp(-2 * B)))
 
 
-# src/topics/transformers/attention.py:1123
+# src/topics/transformers/attention.py:1126
 def unscaled_twin(
     W_q: np.ndarray, W_k: np.ndarray, lr: float
 ) -> tuple[np.ndarray, np.ndarray, float]:
@@ -221,7 +221,7 @@ def unscaled_twin(
     return W_q / d_k**0.25, W_k / d_k**0.25, lr / np.sqrt(d_k)
 
 
-# src/topics/transformers/attention.py:201
+# src/topics/transformers/attention.py:203
 def test_fixed_vector_loses_bytes():
     rng = np.random.default_rng(17)
     assert bytes_recovered(4, 64, rng) == bytes_recovered(8, 64, rng) == 1.0
@@ -229,7 +229,7 @@ def test_fixed_vector_loses_bytes():
     assert bytes_recovered(32, 64, rng) < 0.15
 
 
-# src/topics/transformers/attention.py:208
+# src/topics/transformers/attention.py:210
 def test_hand_example():
     Q = np.sqrt(2) * np.array([[np.log(2), 0], [np.log(3), np.log(3)]])
     K = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 0.0]])
@@ -238,7 +238,7 @@ def test_hand_example():
     assert np.allclose(O, [[10.0], [9.8]], atol=1e-12)
 
 
-# src/topics/transformers/attention.py:216
+# src/topics/transformers/attention.py:218
 def test_attention_is_torch_sdpa():
     import torch
 
@@ -254,7 +254,7 @@ def test_attention_is_torch_sdpa():
         assert np.allclose(O, want.numpy(), atol=1e-12)
 
 
-# src/topics/transformers/attention.py:231
+# src/topics/transformers/attention.py:233
 def test_softmax_is_stable_and_shift_invariant():
     import torch
 
@@ -267,7 +267,7 @@ def test_softmax_is_stable_and_shift_invariant():
     assert np.allclose(softmax(np.full((2, 4), 9e9)), 0.25)  # ties, huge
 
 
-# src/topics/transformers/attention.py:336
+# src/topics/transformers/attention.py:338
 def test_additive_scores_against_autograd():
     import torch
 
@@ -288,7 +288,7 @@ def test_additive_scores_against_autograd():
             assert np.allclose(got, leaf.grad.numpy(), atol=1e-12)
 
 
-# src/topics/transformers/attention.py:530
+# src/topics/transformers/attention.py:533
 def test_forward_and_backward_random_shapes():
     rng = np.random.default_rng(4)
     for trial in range(30):
@@ -301,7 +301,7 @@ def test_forward_and_backward_random_shapes():
         check_against_torch(*random_problem(rng, n, m, d_k, d_v), mask)
 
 
-# src/topics/transformers/attention.py:542
+# src/topics/transformers/attention.py:545
 def test_forward_and_backward_edges():
     rng = np.random.default_rng(5)
     check_against_torch(*random_problem(rng, 1, 1, 3, 2), None)
@@ -315,7 +315,7 @@ def test_forward_and_backward_edges():
     check_against_torch(*random_problem(rng, 5, 5, 4, 2), causal)
 
 
-# src/topics/transformers/attention.py:556
+# src/topics/transformers/attention.py:559
 def test_empty_inputs():
     for n, m in ((0, 3), (2, 0)):
         Q, K, V = np.ones((n, 4)), np.ones((m, 4)), np.ones((m, 5))
@@ -325,7 +325,7 @@ def test_empty_inputs():
         assert (dQ.shape, dK.shape, dV.shape) == ((n, 4), (m, 4), (m, 5))
 
 
-# src/topics/transformers/attention.py:565
+# src/topics/transformers/attention.py:568
 def test_masked_keys_do_not_matter():
     rng = np.random.default_rng(6)
     Q, K, V, _ = random_problem(rng, 3, 7, 4, 2)
@@ -336,7 +336,7 @@ def test_masked_keys_do_not_matter():
     assert np.allclose(attention_forward(Q, K, V, mask)[0], short, atol=1e-12)
 
 
-# src/topics/transformers/attention.py:575
+# src/topics/transformers/attention.py:578
 def test_jacobian_norm_and_bound():
     rng = np.random.default_rng(7)
     A = softmax(3 * rng.normal(size=(20, 6)))
@@ -346,7 +346,7 @@ def test_jacobian_norm_and_bound():
         assert np.abs(J).max() <= 1 - a.max() + 1e-12
 
 
-# src/topics/transformers/attention.py:704
+# src/topics/transformers/attention.py:707
 def test_attention_is_kernel_regression():
     rng = np.random.default_rng(8)
     for _ in range(20):
@@ -360,7 +360,7 @@ def test_attention_is_kernel_regression():
         )
 
 
-# src/topics/transformers/attention.py:780
+# src/topics/transformers/attention.py:783
 def test_cost_against_torch_counter():
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -378,7 +378,7 @@ def test_cost_against_torch_counter():
         assert weights == A.numel() * A.element_size()
 
 
-# src/topics/transformers/attention.py:915
+# src/topics/transformers/attention.py:918
 def test_other_weights():
     rng = np.random.default_rng(16)
     for _ in range(20):
@@ -390,7 +390,7 @@ def test_other_weights():
         assert b.min() > -1e-9 and b[a.argmax()] < a.max()
 
 
-# src/topics/transformers/attention.py:972
+# src/topics/transformers/attention.py:975
 def test_masked_by_hand():
     Q = np.sqrt(2) * np.array([[np.log(2), 0], [np.log(3), np.log(3)]])
     K = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 0.0]])
@@ -400,7 +400,7 @@ def test_masked_by_hand():
     assert got.shape == (2, 1) and np.allclose(got, want)
 
 
-# src/topics/transformers/attention.py:998
+# src/topics/transformers/attention.py:1001
 def test_causal_mask():
     import torch
     from torch.nn.attention.bias import causal_lower_right
@@ -419,7 +419,7 @@ def test_causal_mask():
         assert np.allclose(got, want[0, 0].numpy(), atol=1e-12)
 
 
-# src/topics/transformers/attention.py:1038
+# src/topics/transformers/attention.py:1041
 def test_online_attention():
     rng = np.random.default_rng(11)
     for size in (1.0, 1.0, 100.0, 1e-8):
@@ -431,7 +431,7 @@ def test_online_attention():
             assert np.allclose(got, attention(Q, K, V)[0][0], rtol=1e-9, atol=1e-12)
 
 
-# src/topics/transformers/attention.py:1067
+# src/topics/transformers/attention.py:1070
 def test_sink_attention():
     rng = np.random.default_rng(12)
     for _ in range(20):
@@ -446,7 +446,7 @@ def test_sink_attention():
     assert np.isfinite(sink_attention(1e4 * Q, K, V, 0.0)).all()
 
 
-# src/topics/transformers/attention.py:1098
+# src/topics/transformers/attention.py:1101
 def test_largest_weight():
     rng = np.random.default_rng(13)
     for m in (1, 2, 5, 100):
@@ -458,7 +458,7 @@ def test_largest_weight():
             assert tries <= largest_weight(B, m) + 1e-12
 
 
-# src/topics/transformers/attention.py:1134
+# src/topics/transformers/attention.py:1137
 def test_unscaled_twin():
     def outputs(W_q, W_k, lr, scale):
         rng, seen = np.random.default_rng(14), []

@@ -1,4 +1,4 @@
-# Generated from src/topics/transformers/gpt.py: edit that file, then run doit. digest:472c4185773c45a1
+# Generated from src/topics/transformers/gpt.py: edit that file, then run doit. digest:cff30ab1c5c0a00e
 
 """Tests of transformers/gpt: GPT."""
 
@@ -10,13 +10,13 @@ from torch import nn
 from torch.nn import functional as F
 
 
-# src/topics/transformers/gpt.py:66
+# src/topics/transformers/gpt.py:67
 def runs(ids: np.ndarray, n: int, K: int) -> np.ndarray:
     """Each run of n ids as one number in base K, shape (len(ids) - n + 1,)."""
     return sum(ids[i : len(ids) - n + 1 + i] * K ** (n - 1 - i) for i in range(n))
 
 
-# src/topics/transformers/gpt.py:71
+# src/topics/transformers/gpt.py:72
 def known_length(train: np.ndarray, test: np.ndarray, longest: int, K: int) -> np.ndarray:
     """For each position of test (T,): how long a run before it occurs in train."""
     length = np.zeros(len(test), dtype=int)
@@ -26,7 +26,7 @@ def known_length(train: np.ndarray, test: np.ndarray, longest: int, K: int) -> n
     return length
 
 
-# src/topics/transformers/gpt.py:159
+# src/topics/transformers/gpt.py:161
 def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """Softmax over the allowed keys of each row; a row that allows none gives zeros."""
     if mask is not None:
@@ -37,7 +37,7 @@ def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.nda
     return exps / np.where(total == 0.0, 1.0, total)
 
 
-# src/topics/transformers/gpt.py:170
+# src/topics/transformers/gpt.py:172
 @dataclass(frozen=True)
 class Config:
     """Everything that decides the shapes of a GPT-2."""
@@ -49,26 +49,26 @@ class Config:
     heads: int
 
 
-# src/topics/transformers/gpt.py:181
+# src/topics/transformers/gpt.py:183
 def layer_norm(x: np.ndarray, g: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Each token of x (..., d) to mean 0 and variance 1, then gains g and shifts b."""
     x = x - x.mean(axis=-1, keepdims=True)
     return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + 1e-5) * g + b
 
 
-# src/topics/transformers/gpt.py:187
+# src/topics/transformers/gpt.py:189
 def gelu(z: np.ndarray) -> np.ndarray:
     """The tanh form of GELU."""
     return 0.5 * z * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3)))
 
 
-# src/topics/transformers/gpt.py:192
+# src/topics/transformers/gpt.py:194
 def linear(x: np.ndarray, W: dict, name: str) -> np.ndarray:
     """x (..., d_in) times W (d_in, d_out), plus the bias."""
     return x @ W["W_" + name] + W["b_" + name]
 
 
-# src/topics/transformers/gpt.py:197
+# src/topics/transformers/gpt.py:199
 def causal_attention(x: np.ndarray, W: dict, heads: int, mask: np.ndarray) -> np.ndarray:
     """x (B, T, d) to (B, T, d); mask (T, T) or (B, T, T), True = may look."""
     B, T, d = x.shape
@@ -79,7 +79,7 @@ def causal_attention(x: np.ndarray, W: dict, heads: int, mask: np.ndarray) -> np
     return linear(O.swapaxes(1, 2).reshape(B, T, d), W, "o")
 
 
-# src/topics/transformers/gpt.py:207
+# src/topics/transformers/gpt.py:209
 def stream(ids: np.ndarray, P: dict, c: Config, keep: np.ndarray | None = None):
     """The residual stream (B, T, d) after all blocks; see `gpt`."""
     T = ids.shape[1]
@@ -96,14 +96,14 @@ def stream(ids: np.ndarray, P: dict, c: Config, keep: np.ndarray | None = None):
     return h
 
 
-# src/topics/transformers/gpt.py:223
+# src/topics/transformers/gpt.py:225
 def gpt(ids: np.ndarray, P: dict, c: Config, keep: np.ndarray | None = None) -> np.ndarray:
     """Logits (B, T, vocab) of ids (B, T); keep (B, T), True = a real token."""
     h = layer_norm(stream(ids, P, c, keep), P["g"], P["b"])
     return h @ P["E"].T  # tied: U is the transpose of E
 
 
-# src/topics/transformers/gpt.py:229
+# src/topics/transformers/gpt.py:231
 def token_losses(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """-log softmax(logits)[target]: logits (..., vocab), targets (...), in nats."""
     top = logits.max(axis=-1, keepdims=True)
@@ -111,7 +111,7 @@ def token_losses(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return total - np.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
 
 
-# src/topics/transformers/gpt.py:236
+# src/topics/transformers/gpt.py:238
 def generate(score, ids: np.ndarray, n: int, rng, warp=lambda s: s) -> np.ndarray:
     """ids (B, T) and n more: score (ids to logits), change the scores, draw, append."""
     for _ in range(n):
@@ -122,7 +122,7 @@ def generate(score, ids: np.ndarray, n: int, rng, warp=lambda s: s) -> np.ndarra
     return ids
 
 
-# src/topics/transformers/gpt.py:262
+# src/topics/transformers/gpt.py:264
 def load_gpt2(state: dict, layers: int) -> dict:
     """Our weights from the arrays of a GPT-2 checkpoint."""
 
@@ -146,7 +146,7 @@ def load_gpt2(state: dict, layers: int) -> dict:
             "g": state[top + "ln_f.weight"], "b": state[top + "ln_f.bias"]}
 
 
-# src/topics/transformers/gpt.py:285
+# src/topics/transformers/gpt.py:287
 def init(c: Config, rng: np.random.Generator, std: float = 0.02) -> dict:
     """GPT-2's initial weights; what writes to the stream is divided by sqrt(2 L)."""
 
@@ -168,7 +168,7 @@ def init(c: Config, rng: np.random.Generator, std: float = 0.02) -> dict:
             "g": np.ones(c.d), "b": np.zeros(c.d)}
 
 
-# src/topics/transformers/gpt.py:334
+# src/topics/transformers/gpt.py:336
 def hugging_face(c, rng, scale=0.3):
     """Hugging Face's class with random weights in float64, and the same for `gpt`."""
     import warnings
@@ -189,7 +189,7 @@ def hugging_face(c, rng, scale=0.3):
     return model, load_gpt2(state, c.layers)
 
 
-# src/topics/transformers/gpt.py:354
+# src/topics/transformers/gpt.py:356
 def random_config(rng):
     """Heads, width, vocabulary and context all different."""
     heads = int(rng.integers(1, 5))
@@ -198,7 +198,7 @@ def random_config(rng):
                   heads=heads)
 
 
-# src/topics/transformers/gpt.py:553
+# src/topics/transformers/gpt.py:555
 def table_losses(train: np.ndarray, test: np.ndarray, order: int, K: int) -> np.ndarray:
     """Loss (order + 1, T) of each test token in tables with 0, ..., order of context."""
     p, rows = np.full(len(test), 1 / K), []
@@ -219,7 +219,7 @@ def table_losses(train: np.ndarray, test: np.ndarray, order: int, K: int) -> np.
     return np.array(rows)
 
 
-# src/topics/transformers/gpt.py:581
+# src/topics/transformers/gpt.py:583
 class Block(nn.Module):
     """One block; nn.Linear stores the transpose of our W."""
 
@@ -239,7 +239,7 @@ class Block(nn.Module):
         return h + self.down(F.gelu(self.up(self.norm_2(h)), approximate="tanh"))
 
 
-# src/topics/transformers/gpt.py:600
+# src/topics/transformers/gpt.py:602
 class GPT(nn.Module):
     """GPT-2 with tied embeddings: ids (B, T) to logits (B, T, vocab)."""
 
@@ -264,7 +264,7 @@ class GPT(nn.Module):
         return self.norm(h) @ self.E.weight.T
 
 
-# src/topics/transformers/gpt.py:624
+# src/topics/transformers/gpt.py:626
 def to_numpy(model: GPT) -> dict:
     """The weights of the torch class in the form that `gpt` takes."""
 
@@ -288,14 +288,14 @@ def to_numpy(model: GPT) -> dict:
             "E_pos": model.E_pos.weight.detach().numpy(), "blocks": blocks, "g": g, "b": b}
 
 
-# src/topics/transformers/gpt.py:898
+# src/topics/transformers/gpt.py:901
 def top_k(s: np.ndarray, k: int) -> np.ndarray:
     """Scores (..., K), all below the k-th largest at -inf; ties with it stay."""
     border = np.sort(s, axis=-1)[..., -min(k, s.shape[-1]), None]
     return np.where(s < border, -np.inf, s)
 
 
-# src/topics/transformers/gpt.py:904
+# src/topics/transformers/gpt.py:907
 def nucleus(s: np.ndarray, P: float) -> np.ndarray:
     """Scores (..., K), -inf outside the smallest likeliest set with probability >= P."""
     order = np.argsort(-s, axis=-1)
@@ -307,25 +307,25 @@ def nucleus(s: np.ndarray, P: float) -> np.ndarray:
     return np.where(keep, s, -np.inf)
 
 
-# src/topics/transformers/gpt.py:915
+# src/topics/transformers/gpt.py:918
 def min_p(s: np.ndarray, m: float) -> np.ndarray:
     """Scores (..., K), -inf where the probability is below m times the largest."""
     return np.where(s < s.max(axis=-1, keepdims=True) + np.log(m), -np.inf, s)
 
 
-# src/topics/transformers/gpt.py:1024
+# src/topics/transformers/gpt.py:1028
 def parameters(c: Config) -> int:
     """Parameters of a GPT-2, the tied table counted once."""
     return c.layers * (12 * c.d**2 + 13 * c.d) + (c.vocab + c.context + 2) * c.d
 
 
-# src/topics/transformers/gpt.py:1029
+# src/topics/transformers/gpt.py:1033
 def forward_flops(c: Config, T: int) -> int:
     """FLOPs per token of a forward pass over T tokens, biases and norms left out."""
     return 2 * (12 * c.layers * c.d**2 + c.vocab * c.d) + 4 * c.layers * c.d * T
 
 
-# src/topics/transformers/gpt.py:1034
+# src/topics/transformers/gpt.py:1038
 def published() -> dict[str, Config]:
     """The four GPT-2 models and the largest GPT-3."""
     sizes = {"GPT-2 small": (1024, 768, 12, 12), "GPT-2 medium": (1024, 1024, 24, 16),
@@ -334,14 +334,14 @@ def published() -> dict[str, Config]:
     return {name: Config(50257, *size) for name, size in sizes.items()}
 
 
-# src/topics/transformers/gpt.py:1232
+# src/topics/transformers/gpt.py:1238
 def by_hand() -> tuple[float, float]:
     """Perplexity per token, bits per character."""
     # 1 + 3 + 4 + 4 = 12 bits for 4 tokens and 12 characters.
     return 2.0**3, 1.0
 
 
-# src/topics/transformers/gpt.py:1257
+# src/topics/transformers/gpt.py:1263
 def survivors() -> list[int]:
     """Five numbers, in the order of the question."""
     # Sums 0.5, 0.7, 0.85: three. Threshold 0.125: three.
@@ -350,7 +350,7 @@ def survivors() -> list[int]:
     return [3, 3, 3, 4, 5]
 
 
-# src/topics/transformers/gpt.py:1283
+# src/topics/transformers/gpt.py:1289
 def step(token: int, t: int, cache: list, P: dict, c: Config) -> tuple[np.ndarray, list]:
     """Logits (vocab,) after `token` at position t, and the cache with t + 1 rows."""
     h, longer = P["E"][token] + P["E_pos"][t], []
@@ -366,7 +366,7 @@ def step(token: int, t: int, cache: list, P: dict, c: Config) -> tuple[np.ndarra
     return layer_norm(h, P["g"], P["b"]) @ P["E"].T, longer
 
 
-# src/topics/transformers/gpt.py:1323
+# src/topics/transformers/gpt.py:1329
 def answer_scores(score, prompt: np.ndarray, answers: list[np.ndarray]) -> np.ndarray:
     """Rows (total, per token) of log p(answer | prompt), shape (answers, 2)."""
     rows = []
@@ -378,27 +378,27 @@ def answer_scores(score, prompt: np.ndarray, answers: list[np.ndarray]) -> np.nd
     return np.array(rows)
 
 
-# src/topics/transformers/gpt.py:1360
+# src/topics/transformers/gpt.py:1366
 def qk_norm_scores(Q: np.ndarray, K: np.ndarray) -> np.ndarray:
     """Scores (T, T) of queries and keys (T, d_k), each normalised by its root mean square."""
     Q, K = (z / np.sqrt((z**2).mean(axis=-1, keepdims=True) + 1e-6) for z in (Q, K))
     return Q @ K.T / np.sqrt(K.shape[-1])
 
 
-# src/topics/transformers/gpt.py:1368
+# src/topics/transformers/gpt.py:1374
 def largest_qk_weight(T: int, d_k: int) -> float:
     """Upper bound for one attention weight among T keys."""
     return float(1 / (1 + (T - 1) * np.exp(-2 * np.sqrt(d_k))))
 
 
-# src/topics/transformers/gpt.py:1400
+# src/topics/transformers/gpt.py:1406
 def silent_at_first() -> set[str]:
     """Names such as "up.weight"; biases included."""
     return {"norm_1.weight", "norm_1.bias", "qkv.weight", "qkv.bias",
             "norm_2.weight", "norm_2.bias", "up.weight", "up.bias"}
 
 
-# src/topics/transformers/gpt.py:362
+# src/topics/transformers/gpt.py:364
 def test_gpt_is_hugging_face():
     import torch
 
@@ -427,7 +427,7 @@ def test_gpt_is_hugging_face():
             assert np.allclose(gpt(row, P, c)[0, -1], got[0, -1], atol=1e-10)
 
 
-# src/topics/transformers/gpt.py:390
+# src/topics/transformers/gpt.py:392
 def test_gpt_edges():
     rng = np.random.default_rng(2)
     c = Config(vocab=9, context=7, d=6, layers=2, heads=2)
@@ -440,7 +440,7 @@ def test_gpt_edges():
     assert np.isfinite(gpt(ids, P, c, np.zeros((3, 7), dtype=bool))).all()
 
 
-# src/topics/transformers/gpt.py:402
+# src/topics/transformers/gpt.py:404
 def test_init_is_hugging_face():
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
@@ -465,7 +465,7 @@ def test_init_is_hugging_face():
                 assert np.array_equal(w, other[name])
 
 
-# src/topics/transformers/gpt.py:426
+# src/topics/transformers/gpt.py:428
 def test_token_losses():
     import torch
 
@@ -480,7 +480,7 @@ def test_token_losses():
         assert np.allclose(token_losses(s, np.asarray(y)), want.numpy(), atol=1e-9)
 
 
-# src/topics/transformers/gpt.py:440
+# src/topics/transformers/gpt.py:442
 def test_generate():
     import torch
 
@@ -505,7 +505,7 @@ def test_generate():
         assert np.abs(share - p).max() < 0.015 and share[1] == 0
 
 
-# src/topics/transformers/gpt.py:464
+# src/topics/transformers/gpt.py:466
 def test_known_length():
     rng = np.random.default_rng(6)
     for _ in range(20):
@@ -518,7 +518,7 @@ def test_known_length():
             assert got[t] == want
 
 
-# src/topics/transformers/gpt.py:755
+# src/topics/transformers/gpt.py:757
 def test_table_losses():
     rng = np.random.default_rng(8)
     for trial in range(20):
@@ -545,7 +545,7 @@ def test_table_losses():
         assert abs(sum(p(y, context) for y in range(K)) - 1) < 1e-12
 
 
-# src/topics/transformers/gpt.py:781
+# src/topics/transformers/gpt.py:783
 def test_torch_gpt_is_both():
     names = {"E.": "transformer.wte.", "E_pos.": "transformer.wpe.", "norm.":
              "transformer.ln_f.", "norm_1": "ln_1", "norm_2": "ln_2", "qkv": "attn.c_attn",
@@ -583,7 +583,7 @@ def test_torch_gpt_is_both():
             assert torch.allclose(w.grad, v.grad.T if flip else v.grad, atol=1e-10)
 
 
-# src/topics/transformers/gpt.py:818
+# src/topics/transformers/gpt.py:820
 def test_torch_init_is_numpy_init():
     c = Config(vocab=200, context=50, d=48, layers=5, heads=4)
     ours, theirs = init(c, np.random.default_rng(10), 0.1), to_numpy(GPT(c, 0, 0.1))
@@ -595,7 +595,7 @@ def test_torch_init_is_numpy_init():
         assert abs(mine.std() - other.std()) <= 0.1 * mine.std()
 
 
-# src/topics/transformers/gpt.py:967
+# src/topics/transformers/gpt.py:970
 def test_warpers_are_hugging_face():
     from transformers.generation.logits_process import (
         MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper)
@@ -621,7 +621,7 @@ def test_warpers_are_hugging_face():
         assert np.allclose(chain, want.numpy(), rtol=1e-12)
 
 
-# src/topics/transformers/gpt.py:992
+# src/topics/transformers/gpt.py:995
 def test_warper_edges():
     s = np.array([[2.0, 2.0, 2.0, 0.0], [0.0, -np.inf, 5.0, 1.0]])
     assert np.isfinite(top_k(s, 2))[0].sum() == 3  # ties with the border stay
@@ -634,7 +634,7 @@ def test_warper_edges():
     assert np.isfinite(top_k(hand, 1)).tolist() == [False, True, False, False]
 
 
-# src/topics/transformers/gpt.py:1059
+# src/topics/transformers/gpt.py:1063
 def test_parameters_and_flops():
     from torch.utils.flop_counter import FlopCounterMode
     from transformers import GPT2Config, GPT2LMHeadModel
@@ -663,7 +663,7 @@ def test_parameters_and_flops():
     assert f"{6 * counts[4] * 300e9:.2e}" == "3.14e+23"
 
 
-# src/topics/transformers/gpt.py:1241
+# src/topics/transformers/gpt.py:1247
 def test_by_hand():
     loss = -np.log([1 / 2, 1 / 8, 1 / 16, 1 / 16])
     perplexity, bits = by_hand()
@@ -671,7 +671,7 @@ def test_by_hand():
     assert abs(bits - loss.sum() / np.log(2) / 12) < 1e-9
 
 
-# src/topics/transformers/gpt.py:1268
+# src/topics/transformers/gpt.py:1274
 def test_survivors():
     s = np.log([0.5, 0.2, 0.15, 0.1, 0.05])
     sets = [top_k(s, 3), nucleus(s, 0.75), min_p(s, 0.25), nucleus(s / 2, 0.75),
@@ -679,7 +679,7 @@ def test_survivors():
     assert list(survivors()) == [int(np.isfinite(x).sum()) for x in sets]
 
 
-# src/topics/transformers/gpt.py:1301
+# src/topics/transformers/gpt.py:1307
 def test_step():
     rng = np.random.default_rng(13)
     for _ in range(20):
@@ -693,7 +693,7 @@ def test_step():
             assert np.allclose(logits, want[t], atol=1e-10)
 
 
-# src/topics/transformers/gpt.py:1337
+# src/topics/transformers/gpt.py:1343
 def test_answer_scores():
     rng = np.random.default_rng(14)
     for _ in range(20):
@@ -710,7 +710,7 @@ def test_answer_scores():
             assert np.allclose(row, [total, total / len(answer)], atol=1e-9)
 
 
-# src/topics/transformers/gpt.py:1376
+# src/topics/transformers/gpt.py:1382
 def test_qk_norm():
     rng = np.random.default_rng(15)
     for trial in range(20):
@@ -725,7 +725,7 @@ def test_qk_norm():
     assert abs(largest_qk_weight(3, 4) - best) < 1e-12
 
 
-# src/topics/transformers/gpt.py:1409
+# src/topics/transformers/gpt.py:1415
 def test_silent_at_first():
     c = Config(vocab=11, context=8, d=12, layers=3, heads=2)
     model = GPT(c, 0, 0.3)

@@ -1,11 +1,11 @@
-# Generated from src/topics/transformers/self-attention.py: edit that file, then run doit. digest:f05c056efb04f0ef
+# Generated from src/topics/transformers/self-attention.py: edit that file, then run doit. digest:f34bc02dcee78471
 
 """Tests of transformers/self-attention: Self-attention."""
 
 import numpy as np
 
 
-# src/topics/transformers/self-attention.py:42
+# src/topics/transformers/self-attention.py:43
 def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """Softmax over the allowed keys of each row; a row that allows none gives zeros."""
     if mask is not None:
@@ -16,7 +16,7 @@ def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.nda
     return exps / np.where(total == 0.0, 1.0, total)
 
 
-# src/topics/transformers/self-attention.py:128
+# src/topics/transformers/self-attention.py:132
 def self_attention(
     X: np.ndarray,
     W_q: np.ndarray,
@@ -31,13 +31,13 @@ def self_attention(
     return A @ V, A
 
 
-# src/topics/transformers/self-attention.py:142
+# src/topics/transformers/self-attention.py:146
 def circle_odds(A: np.ndarray) -> float:
     """Product of the odds right : wrong for weights A (3, 3) on 1 -> 2 -> 3 -> 1."""
     return A[0, 1] / A[0, 2] * A[1, 2] / A[1, 0] * A[2, 0] / A[2, 1]
 
 
-# src/topics/transformers/self-attention.py:181
+# src/topics/transformers/self-attention.py:185
 def step_by_step(
     X: np.ndarray, W_q: np.ndarray, W_k: np.ndarray, W_v: np.ndarray
 ) -> np.ndarray:
@@ -51,7 +51,7 @@ def step_by_step(
     return np.array(outputs)
 
 
-# src/topics/transformers/self-attention.py:251
+# src/topics/transformers/self-attention.py:258
 def random_layer(rng, *lead, sizes=None):
     """X (*lead, T, d_model) and the three weights; all sizes different."""
     if sizes is None:
@@ -62,20 +62,20 @@ def random_layer(rng, *lead, sizes=None):
     return X, *(rng.normal(size=s) / np.sqrt(d_model) for s in shapes)
 
 
-# src/topics/transformers/self-attention.py:336
+# src/topics/transformers/self-attention.py:344
 def frequencies(d: int, base: float = 10000.0) -> np.ndarray:
     """theta_i = base^(-2i/d), shape (d/2,): radians per token."""
     return base ** (-np.arange(0, d, 2) / d)
 
 
-# src/topics/transformers/self-attention.py:341
+# src/topics/transformers/self-attention.py:349
 def sinusoids(positions: np.ndarray, d: int) -> np.ndarray:
     """Position vectors (T, d) of the 2017 transformer, for positions (T,)."""
     angle = np.multiply.outer(positions, frequencies(d))  # (T, d/2)
     return np.stack([np.sin(angle), np.cos(angle)], axis=-1).reshape(-1, d)
 
 
-# src/topics/transformers/self-attention.py:385
+# src/topics/transformers/self-attention.py:395
 def rope(
     x: np.ndarray, positions: np.ndarray, theta: np.ndarray, interleaved: bool = False
 ) -> np.ndarray:
@@ -92,20 +92,20 @@ def rope(
     return np.concatenate(turned, axis=-1)
 
 
-# src/topics/transformers/self-attention.py:401
+# src/topics/transformers/self-attention.py:411
 def pairs_to_halves(d: int) -> np.ndarray:
     """Order of columns that turns interleaved pairs into half-split ones."""
     return np.concatenate([np.arange(0, d, 2), np.arange(1, d, 2)])
 
 
-# src/topics/transformers/self-attention.py:518
+# src/topics/transformers/self-attention.py:528
 def alibi(T: int, slope: float) -> np.ndarray:
     """Bias (T, T): minus the slope times the distance back to the key."""
     distance = np.arange(T)[:, None] - np.arange(T)[None, :]
     return -slope * np.maximum(distance, 0.0)
 
 
-# src/topics/transformers/self-attention.py:568
+# src/topics/transformers/self-attention.py:578
 def stretched(theta: np.ndarray, s: float, L: int, rule: str) -> np.ndarray:
     """Frequencies (d/2,) for s times the trained length L."""
     if rule == "PI":
@@ -120,14 +120,14 @@ def stretched(theta: np.ndarray, s: float, L: int, rule: str) -> np.ndarray:
     return gamma * theta + (1 - gamma) * theta / s
 
 
-# src/topics/transformers/self-attention.py:615
+# src/topics/transformers/self-attention.py:625
 def window_mask(T: int, w: int) -> np.ndarray:
     """Mask (T, T): query i sees keys i - w + 1 to i."""
     back = np.arange(T)[:, None] - np.arange(T)[None, :]
     return (back >= 0) & (back < w)
 
 
-# src/topics/transformers/self-attention.py:708
+# src/topics/transformers/self-attention.py:718
 def layer_forward(
     X: np.ndarray,
     W: dict[str, np.ndarray],
@@ -145,7 +145,7 @@ def layer_forward(
     return A @ V, (X, Q, K, V, A)
 
 
-# src/topics/transformers/self-attention.py:725
+# src/topics/transformers/self-attention.py:735
 def layer_backward(
     dO: np.ndarray,
     W: dict[str, np.ndarray],
@@ -169,7 +169,7 @@ def layer_backward(
     return grads
 
 
-# src/topics/transformers/self-attention.py:764
+# src/topics/transformers/self-attention.py:774
 def check_layer(rng, B, T, d_model, d_k, d_v, kind, size=1.0, mask=None):
     """Forward and backward against autograd through torch's fused attention."""
     import torch
@@ -205,7 +205,7 @@ def check_layer(rng, B, T, d_model, d_k, d_v, kind, size=1.0, mask=None):
         assert np.allclose(grads[name], leaf.grad.numpy(), atol=1e-9)
 
 
-# src/topics/transformers/self-attention.py:1014
+# src/topics/transformers/self-attention.py:1024
 def generate_scores(Q: np.ndarray, K: np.ndarray, restart: bool) -> np.ndarray:
     """RoPE scores of the last query (d_k,) with a cache of turned keys (T, d_k)."""
     T, theta = len(K), frequencies(K.shape[-1])
@@ -213,27 +213,27 @@ def generate_scores(Q: np.ndarray, K: np.ndarray, restart: bool) -> np.ndarray:
     return cache @ rope(Q[-1:], np.array([0 if restart else T - 1]), theta)[0]
 
 
-# src/topics/transformers/self-attention.py:1095
+# src/topics/transformers/self-attention.py:1105
 def causal_by_hand() -> np.ndarray:
     """Outputs (3, 1) of the hand example under a causal mask."""
     # Row 1 sees itself. Row 2: exponentials 1/2 and 1, weights 1/3 and 2/3.
     return np.array([[7.0], [(7 + 2 * 14) / 3], [0.0]])
 
 
-# src/topics/transformers/self-attention.py:1133
+# src/topics/transformers/self-attention.py:1143
 def sink_window_mask(T: int, w: int, sinks: int) -> np.ndarray:
     """Mask (T, T): the last w keys and the first few, never the future."""
     i, j = np.arange(T)[:, None], np.arange(T)[None, :]
     return (j <= i) & ((i - j < w) | (j < sinks))
 
 
-# src/topics/transformers/self-attention.py:1162
+# src/topics/transformers/self-attention.py:1172
 def padded_positions(keep: np.ndarray) -> np.ndarray:
     """Positions (B, T) from keep (B, T), True where there is a real token."""
     return np.maximum(np.cumsum(keep, axis=-1) - 1, 0)
 
 
-# src/topics/transformers/self-attention.py:1194
+# src/topics/transformers/self-attention.py:1204
 def offset_gradient(dS: np.ndarray) -> np.ndarray:
     """Gradient (2T - 1,) of the bias for offsets i - j, ascending, from dS (T, T)."""
     T = len(dS)
@@ -241,13 +241,13 @@ def offset_gradient(dS: np.ndarray) -> np.ndarray:
     return np.array([np.trace(dS, offset=-k) for k in range(-(T - 1), T)])
 
 
-# src/topics/transformers/self-attention.py:1228
+# src/topics/transformers/self-attention.py:1238
 def copy_query(d_k: int, back: int, c: float, theta: np.ndarray) -> np.ndarray:
     """Query (d_k,) that looks `back` steps back when all keys are ones."""
     return c * rope(np.ones((1, d_k)), np.array([-back]), theta)[0]
 
 
-# src/topics/transformers/self-attention.py:1264
+# src/topics/transformers/self-attention.py:1274
 def swap_gap(layers: int, rng: np.random.Generator) -> float:
     """Largest change of the last output when the first two tokens trade places."""
     X, mask = rng.normal(size=(5, 6)), np.tril(np.ones((5, 5), dtype=bool))
@@ -258,7 +258,7 @@ def swap_gap(layers: int, rng: np.random.Generator) -> float:
     return float(np.abs(X[-1] - swapped[-1]).max())
 
 
-# src/topics/transformers/self-attention.py:261
+# src/topics/transformers/self-attention.py:268
 def test_shared_projection_is_symmetric():
     X = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
     turn = np.sqrt(2) * np.log(2) * np.array([[0.0, 1.0], [-1.0, 0.0]])
@@ -275,7 +275,7 @@ def test_shared_projection_is_symmetric():
         assert (right <= wrong + 1e-12).any()
 
 
-# src/topics/transformers/self-attention.py:277
+# src/topics/transformers/self-attention.py:284
 def test_parallel_is_step_by_step():
     rng = np.random.default_rng(2)
     for trial in range(25):
@@ -290,7 +290,7 @@ def test_parallel_is_step_by_step():
         assert (A[~causal] == 0).all()
 
 
-# src/topics/transformers/self-attention.py:291
+# src/topics/transformers/self-attention.py:298
 def test_permutation_equivariance():
     rng = np.random.default_rng(3)
     for _ in range(20):
@@ -302,7 +302,7 @@ def test_permutation_equivariance():
         assert np.allclose(A_moved, A[:, order][:, :, order], atol=1e-12)
 
 
-# src/topics/transformers/self-attention.py:422
+# src/topics/transformers/self-attention.py:432
 def test_sinusoids_against_two_references():
     import warnings
 
@@ -326,7 +326,7 @@ def test_sinusoids_against_two_references():
                 assert abs(P[t, c] - want) < 1e-12
 
 
-# src/topics/transformers/self-attention.py:445
+# src/topics/transformers/self-attention.py:455
 def test_rope_is_hugging_face_in_both_conventions():
     import torch
     from transformers.models.gptj import modeling_gptj as gptj
@@ -365,7 +365,7 @@ def test_rope_is_hugging_face_in_both_conventions():
         assert np.allclose(rope(q[..., order], positions, theta), got[..., order])
 
 
-# src/topics/transformers/self-attention.py:483
+# src/topics/transformers/self-attention.py:493
 def test_rope_scores_depend_on_the_difference():
     rng = np.random.default_rng(5)
     for trial in range(20):
@@ -383,7 +383,7 @@ def test_rope_scores_depend_on_the_difference():
                               np.linalg.norm(q))
 
 
-# src/topics/transformers/self-attention.py:622
+# src/topics/transformers/self-attention.py:632
 def test_alibi_is_bloom():
     import torch
     from transformers.models.bloom.modeling_bloom import build_alibi_tensor
@@ -400,7 +400,7 @@ def test_alibi_is_bloom():
             assert np.allclose(got, want, atol=1e-12)
 
 
-# src/topics/transformers/self-attention.py:638
+# src/topics/transformers/self-attention.py:648
 def test_stretched_is_hugging_face():
     from transformers import LlamaConfig
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
@@ -437,7 +437,7 @@ def test_stretched_is_hugging_face():
         assert np.isclose(got, g * t + (1 - g) * t / 4, rtol=1e-12, atol=0)
 
 
-# src/topics/transformers/self-attention.py:674
+# src/topics/transformers/self-attention.py:684
 def test_windows_reach_one_window_per_layer():
     rng = np.random.default_rng(8)
     T, w, layers = 16, 4, 3
@@ -453,7 +453,7 @@ def test_windows_reach_one_window_per_layer():
     assert list(window_mask(5, 2).sum(axis=1)) == [1, 2, 2, 2, 2]
 
 
-# src/topics/transformers/self-attention.py:799
+# src/topics/transformers/self-attention.py:809
 def test_layer_random_shapes():
     rng = np.random.default_rng(9)
     for trial in range(32):
@@ -467,7 +467,7 @@ def test_layer_random_shapes():
         check_layer(rng, B, T, d_model, d_k, d_v, kind, mask=mask)
 
 
-# src/topics/transformers/self-attention.py:812
+# src/topics/transformers/self-attention.py:822
 def test_layer_edges():
     rng = np.random.default_rng(10)
     check_layer(rng, 1, 1, 3, 2, 4, "rope")
@@ -484,7 +484,7 @@ def test_layer_edges():
     assert np.allclose(layer_forward(X, W)[1][-1], 0.25)
 
 
-# src/topics/transformers/self-attention.py:1066
+# src/topics/transformers/self-attention.py:1076
 def test_cache_needs_absolute_positions():
     rng = np.random.default_rng(14)
     for T, d in [(1, 2), (2, 4), (9, 6), (30, 16)]:
@@ -496,7 +496,7 @@ def test_cache_needs_absolute_positions():
             assert not np.allclose(generate_scores(Q, K, restart=True), want, atol=1e-3)
 
 
-# src/topics/transformers/self-attention.py:1077
+# src/topics/transformers/self-attention.py:1087
 def test_bfloat16_loses_positions():
     import torch
 
@@ -505,7 +505,7 @@ def test_bfloat16_loses_positions():
     assert torch.equal(rounded[:257], exact[:257]) and rounded[257] == 256
 
 
-# src/topics/transformers/self-attention.py:1104
+# src/topics/transformers/self-attention.py:1114
 def test_causal_by_hand():
     X = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
     turn = np.sqrt(2) * np.log(2) * np.array([[0.0, 1.0], [-1.0, 0.0]])
@@ -515,7 +515,7 @@ def test_causal_by_hand():
     assert got.shape == (3, 1) and np.allclose(got, want)
 
 
-# src/topics/transformers/self-attention.py:1142
+# src/topics/transformers/self-attention.py:1152
 def test_sink_window_mask():
     rng = np.random.default_rng(11)
     for _ in range(20):
@@ -528,7 +528,7 @@ def test_sink_window_mask():
         assert np.array_equal(sink_window_mask(T, w, 0), window_mask(T, w))
 
 
-# src/topics/transformers/self-attention.py:1170
+# src/topics/transformers/self-attention.py:1180
 def test_padded_positions():
     keep = np.array([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1], [0, 0, 0, 0, 1]], dtype=bool)
     positions = padded_positions(keep)
@@ -545,7 +545,7 @@ def test_padded_positions():
         assert np.allclose(O[b, pad:], alone, atol=1e-12)
 
 
-# src/topics/transformers/self-attention.py:1204
+# src/topics/transformers/self-attention.py:1214
 def test_offset_gradient():
     import torch
 
@@ -561,7 +561,7 @@ def test_offset_gradient():
         assert np.allclose(offset_gradient(dS), b.grad.numpy(), atol=1e-12)
 
 
-# src/topics/transformers/self-attention.py:1236
+# src/topics/transformers/self-attention.py:1246
 def test_copy_query():
     for d_k, back, T in [(8, 1, 12), (16, 3, 64), (32, 5, 200), (64, 0, 50)]:
         theta, at = frequencies(d_k), np.arange(T)
@@ -573,7 +573,7 @@ def test_copy_query():
         assert A[at[back:], at[: T - back]].min() > 0.9
 
 
-# src/topics/transformers/self-attention.py:1277
+# src/topics/transformers/self-attention.py:1287
 def test_swap_gap():
     for seed in range(20):
         assert swap_gap(1, np.random.default_rng(seed)) < 1e-12

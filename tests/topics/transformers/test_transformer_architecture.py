@@ -1,4 +1,4 @@
-# Generated from src/topics/transformers/transformer-architecture.py: edit that file, then run doit. digest:84e598bdb6f3bb33
+# Generated from src/topics/transformers/transformer-architecture.py: edit that file, then run doit. digest:8a98ba0643bd4874
 
 """Tests of transformers/transformer-architecture: Transformer architecture."""
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from torch.nn import functional as F
 
 
-# src/topics/transformers/transformer-architecture.py:52
+# src/topics/transformers/transformer-architecture.py:53
 def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """Softmax over the allowed keys of each row; a row that allows none gives zeros."""
     if mask is not None:
@@ -19,19 +19,19 @@ def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.nda
     return exps / np.where(total == 0.0, 1.0, total)
 
 
-# src/topics/transformers/transformer-architecture.py:63
+# src/topics/transformers/transformer-architecture.py:64
 def rms_norm(x: np.ndarray, g: np.ndarray | float = 1.0, eps: float = 1e-5) -> np.ndarray:
     """Each token of x (..., d) divided by its root mean square, times gains g (d,)."""
     return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + eps) * g
 
 
-# src/topics/transformers/transformer-architecture.py:68
+# src/topics/transformers/transformer-architecture.py:69
 def difference(h: np.ndarray) -> float:
     """Share of the size of h (T, d) that is not common to all tokens."""
     return float(np.linalg.norm(h - h.mean(axis=0)) / np.linalg.norm(h))
 
 
-# src/topics/transformers/transformer-architecture.py:73
+# src/topics/transformers/transformer-architecture.py:74
 def random_stack(L: int, residual: bool, rng: np.random.Generator) -> list[float]:
     """`difference` after 0, 1, ..., L random blocks, with or without additions."""
     T, d = 32, 64
@@ -48,7 +48,7 @@ def random_stack(L: int, residual: bool, rng: np.random.Generator) -> list[float
     return seen + [difference(h)]
 
 
-# src/topics/transformers/transformer-architecture.py:197
+# src/topics/transformers/transformer-architecture.py:201
 def rotate(x: np.ndarray, positions: np.ndarray, base: float) -> np.ndarray:
     """RoPE, half-split pairs: x (..., T, d_k) turned by positions (..., T)."""
     half = x.shape[-1] // 2
@@ -57,13 +57,13 @@ def rotate(x: np.ndarray, positions: np.ndarray, base: float) -> np.ndarray:
     return np.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1)
 
 
-# src/topics/transformers/transformer-architecture.py:205
+# src/topics/transformers/transformer-architecture.py:209
 def linear(x: np.ndarray, P: dict, name: str) -> np.ndarray:
     """x @ W, plus a bias if there is one."""
     return x @ P["W_" + name] + P.get("b_" + name, 0.0)
 
 
-# src/topics/transformers/transformer-architecture.py:210
+# src/topics/transformers/transformer-architecture.py:214
 def multi_head(
     x: np.ndarray,
     source: np.ndarray,
@@ -91,7 +91,7 @@ def multi_head(
     return linear(O.reshape(*x.shape[:2], P["W_o"].shape[0]), P, "o")
 
 
-# src/topics/transformers/transformer-architecture.py:237
+# src/topics/transformers/transformer-architecture.py:241
 def swiglu(x: np.ndarray, P: dict) -> np.ndarray:
     """SiLU(x W_gate) * (x W_up), times W_down."""
     z = x @ P["W_gate"]
@@ -99,7 +99,7 @@ def swiglu(x: np.ndarray, P: dict) -> np.ndarray:
     return (silu * (x @ P["W_up"])) @ P["W_down"]
 
 
-# src/topics/transformers/transformer-architecture.py:245
+# src/topics/transformers/transformer-architecture.py:249
 @dataclass(frozen=True)
 class Config:
     """Everything that decides the shapes of a decoder."""
@@ -119,7 +119,7 @@ class Config:
     eps: float = 1e-5
 
 
-# src/topics/transformers/transformer-architecture.py:264
+# src/topics/transformers/transformer-architecture.py:268
 def init(c: Config, rng: np.random.Generator) -> dict:
     """Random weights for today's decoder: no biases, SwiGLU, RMSNorm."""
 
@@ -139,7 +139,7 @@ def init(c: Config, rng: np.random.Generator) -> dict:
     return {"E": E, "blocks": blocks, "g": np.ones(c.d), "U": U}
 
 
-# src/topics/transformers/transformer-architecture.py:283
+# src/topics/transformers/transformer-architecture.py:287
 def updates(ids: np.ndarray, P: dict, c: Config, keep: np.ndarray | None = None):
     """Yield what is added to the stream: the embedding, then two terms a block."""
     T = ids.shape[1]
@@ -158,13 +158,13 @@ def updates(ids: np.ndarray, P: dict, c: Config, keep: np.ndarray | None = None)
         h = h + f
 
 
-# src/topics/transformers/transformer-architecture.py:301
+# src/topics/transformers/transformer-architecture.py:305
 def decoder(ids: np.ndarray, P: dict, c: Config, keep: np.ndarray | None = None):
     """Logits (B, T, vocab) of token ids (B, T): the boxed equations."""
     return rms_norm(sum(updates(ids, P, c, keep)), P["g"], c.eps) @ P["U"]
 
 
-# src/topics/transformers/transformer-architecture.py:343
+# src/topics/transformers/transformer-architecture.py:347
 def random_config(rng, **changes):
     """A decoder with d different from heads * d_k."""
     heads, kv_heads = [(6, 2), (4, 1), (3, 3), (8, 4), (1, 1)][rng.integers(5)]
@@ -177,7 +177,7 @@ def random_config(rng, **changes):
     return Config(**(sizes | changes))
 
 
-# src/topics/transformers/transformer-architecture.py:355
+# src/topics/transformers/transformer-architecture.py:359
 def llama(c):
     """Hugging Face's class for this configuration."""
     import warnings
@@ -195,7 +195,7 @@ def llama(c):
         ))
 
 
-# src/topics/transformers/transformer-architecture.py:372
+# src/topics/transformers/transformer-architecture.py:376
 def load(model, P, tied):
     """Copy our weights; nn.Linear stores the transpose."""
     import torch
@@ -219,7 +219,7 @@ def load(model, P, tied):
             parameters[name].copy_(torch.from_numpy(value.copy()))
 
 
-# src/topics/transformers/transformer-architecture.py:395
+# src/topics/transformers/transformer-architecture.py:399
 def llama_logits(model, ids, keep):
     """Logits in float64 throughout: two modules round to float32 as they come."""
     from unittest import mock
@@ -245,7 +245,7 @@ def llama_logits(model, ids, keep):
         return model(torch.from_numpy(ids), attention_mask=keep).logits.numpy()
 
 
-# src/topics/transformers/transformer-architecture.py:479
+# src/topics/transformers/transformer-architecture.py:484
 def rms_norm_backward(dy, x, g, eps=1e-5):
     """From dy (..., d): dx (..., d), dg (d,)."""
     r = np.sqrt((x**2).mean(axis=-1, keepdims=True) + eps)
@@ -254,13 +254,13 @@ def rms_norm_backward(dy, x, g, eps=1e-5):
     return dx, (dy * y).reshape(-1, x.shape[-1]).sum(axis=0)
 
 
-# src/topics/transformers/transformer-architecture.py:487
+# src/topics/transformers/transformer-architecture.py:492
 def layer_norm(x, g, b, eps=1e-5):
     """x (..., d), gains and shifts (d,)."""
     return rms_norm(x - x.mean(axis=-1, keepdims=True), g, eps) + b
 
 
-# src/topics/transformers/transformer-architecture.py:492
+# src/topics/transformers/transformer-architecture.py:497
 def layer_norm_backward(dy, x, g, eps=1e-5):
     """From dy (..., d): dx (..., d), dg (d,), db (d,)."""
     dc, dg = rms_norm_backward(dy, x - x.mean(axis=-1, keepdims=True), g, eps)
@@ -268,26 +268,26 @@ def layer_norm_backward(dy, x, g, eps=1e-5):
     return dx, dg, dy.reshape(-1, x.shape[-1]).sum(axis=0)
 
 
-# src/topics/transformers/transformer-architecture.py:561
+# src/topics/transformers/transformer-architecture.py:566
 def add_norm(x: np.ndarray, update: np.ndarray, P: dict, n: int) -> np.ndarray:
     """Post-norm: LayerNorm number n of the sum."""
     return layer_norm(x + update, P[f"g_{n}"], P[f"b_{n}"])
 
 
-# src/topics/transformers/transformer-architecture.py:566
+# src/topics/transformers/transformer-architecture.py:571
 def relu_ffn(x: np.ndarray, P: dict) -> np.ndarray:
     """Two layers with a ReLU between, for each token."""
     return linear(np.maximum(linear(x, P, "up"), 0), P, "down")
 
 
-# src/topics/transformers/transformer-architecture.py:571
+# src/topics/transformers/transformer-architecture.py:576
 def encoder_block(x: np.ndarray, P: dict, heads: int, mask=None) -> np.ndarray:
     """x (B, S, d) to (B, S, d); mask True = may look."""
     x = add_norm(x, multi_head(x, x, P["self"], heads, heads, mask), P, 1)
     return add_norm(x, relu_ffn(x, P["ffn"]), P, 2)
 
 
-# src/topics/transformers/transformer-architecture.py:577
+# src/topics/transformers/transformer-architecture.py:582
 def decoder_block(
     y: np.ndarray, memory: np.ndarray, P: dict, heads: int, mask=None, memory_mask=None
 ) -> np.ndarray:
@@ -298,11 +298,11 @@ def decoder_block(
     return add_norm(y, relu_ffn(y, P["ffn"]), P, 3)
 
 
-# src/topics/transformers/transformer-architecture.py:715
+# src/topics/transformers/transformer-architecture.py:720
 VOCAB, WIDTH, LENGTH = 24, 32, 12
 
 
-# src/topics/transformers/transformer-architecture.py:718
+# src/topics/transformers/transformer-architecture.py:723
 def torch_stack(L: int, seed: int) -> dict:
     """Glorot-initialised leaves of a stack of L blocks."""
     g = torch.Generator().manual_seed(seed)
@@ -319,7 +319,7 @@ def torch_stack(L: int, seed: int) -> dict:
     return {name: w.requires_grad_() for name, w in P.items()}
 
 
-# src/topics/transformers/transformer-architecture.py:734
+# src/topics/transformers/transformer-architecture.py:739
 def torch_loss(P: dict, ids: torch.Tensor, L: int, pre: bool) -> torch.Tensor:
     """Cross-entropy of ids[:, 1:] given the tokens before, pre-norm or post-norm."""
     B, T = ids.shape[0], ids.shape[1] - 1
@@ -343,7 +343,7 @@ def torch_loss(P: dict, ids: torch.Tensor, L: int, pre: bool) -> torch.Tensor:
     return F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
 
 
-# src/topics/transformers/transformer-architecture.py:898
+# src/topics/transformers/transformer-architecture.py:903
 def count(c: Config) -> dict[str, int]:
     """Parameters of a decoder, by kind."""
     wide, narrow = c.heads * c.d_k, c.kv_heads * c.d_k
@@ -359,7 +359,7 @@ def count(c: Config) -> dict[str, int]:
     }
 
 
-# src/topics/transformers/transformer-architecture.py:913
+# src/topics/transformers/transformer-architecture.py:918
 def published() -> dict[str, Config]:
     """Configurations of three released models."""
     gpt2 = Config(vocab=50257, d=768, layers=12, heads=12, kv_heads=12, d_k=64,
@@ -370,7 +370,7 @@ def published() -> dict[str, Config]:
     return {"GPT-2 small": gpt2, "Llama 3 8B": llama, "Llama 3.1 405B": large}
 
 
-# src/topics/transformers/transformer-architecture.py:977
+# src/topics/transformers/transformer-architecture.py:983
 def forward_flops(c: Config, T: int) -> int:
     """FLOPs per token of a bias-free model over T tokens, no causal saving."""
     n = count(c)
@@ -378,7 +378,7 @@ def forward_flops(c: Config, T: int) -> int:
     return 2 * matrices + 4 * c.layers * c.heads * c.d_k * T
 
 
-# src/topics/transformers/transformer-architecture.py:1181
+# src/topics/transformers/transformer-architecture.py:1187
 def norms_by_hand() -> np.ndarray:
     """RMSNorm and LayerNorm of the sum, shape (2, 3)."""
     # The sum is (2, 1, 2): mean square 3, mean 5/3, deviations (1, -2, 1)/3,
@@ -386,7 +386,7 @@ def norms_by_hand() -> np.ndarray:
     return np.array([[2, 1, 2] / np.sqrt(3), [1, -2, 1] / np.sqrt(2)])
 
 
-# src/topics/transformers/transformer-architecture.py:1206
+# src/topics/transformers/transformer-architecture.py:1212
 def fold_gains(P: dict) -> dict:
     """An equivalent model, as from `init`, whose gains are all one; P is unchanged."""
     blocks = []
@@ -401,7 +401,7 @@ def fold_gains(P: dict) -> dict:
             "U": P["g"][:, None] * P["U"]}  # unties U from E
 
 
-# src/topics/transformers/transformer-architecture.py:1245
+# src/topics/transformers/transformer-architecture.py:1251
 def count_experts(c: Config, experts: int, active: int) -> tuple[int, int]:
     """Total and active parameters of a mixture-of-experts decoder."""
     n = count(c)
@@ -409,7 +409,7 @@ def count_experts(c: Config, experts: int, active: int) -> tuple[int, int]:
     return rest + experts * n["FFN"], rest + active * n["FFN"]
 
 
-# src/topics/transformers/transformer-architecture.py:1280
+# src/topics/transformers/transformer-architecture.py:1286
 def swiglu_backward(dy: np.ndarray, x: np.ndarray, P: dict) -> tuple[np.ndarray, dict]:
     """From dy (n, d): dx (n, d) and the gradients of W_gate, W_up, W_down."""
     z, u = x @ P["W_gate"], x @ P["W_up"]
@@ -420,7 +420,7 @@ def swiglu_backward(dy: np.ndarray, x: np.ndarray, P: dict) -> tuple[np.ndarray,
     return dz @ P["W_gate"].T + du @ P["W_up"].T, grads
 
 
-# src/topics/transformers/transformer-architecture.py:1324
+# src/topics/transformers/transformer-architecture.py:1330
 def contributions(ids: np.ndarray, P: dict, c: Config) -> np.ndarray:
     """Shares (2L + 1, B, T, vocab) that sum to the logits."""
     parts = np.array(list(updates(ids, P, c)))
@@ -428,7 +428,7 @@ def contributions(ids: np.ndarray, P: dict, c: Config) -> np.ndarray:
     return parts / size * P["g"] @ P["U"]
 
 
-# src/topics/transformers/transformer-architecture.py:326
+# src/topics/transformers/transformer-architecture.py:330
 def test_difference_and_collapse():
     h = np.random.default_rng(1).normal(size=(5, 3))
     assert abs(difference(h - h.mean(axis=0)) - 1) < 1e-12
@@ -440,14 +440,14 @@ def test_difference_and_collapse():
         assert alone[0] == together[0] > 0.9
 
 
-# src/topics/transformers/transformer-architecture.py:337
+# src/topics/transformers/transformer-architecture.py:341
 def test_hand_example():
     h = np.array([-1.0, 4.0]) + np.array([2.0, 3.0])
     assert np.allclose(rms_norm(h, 1.0, 0.0), [0.2, 1.4], atol=1e-12)
     assert np.allclose(rms_norm(h, np.array([10.0, 5.0]), 0.0), [2, 7], atol=1e-12)
 
 
-# src/topics/transformers/transformer-architecture.py:420
+# src/topics/transformers/transformer-architecture.py:424
 def test_decoder_is_llama():
     rng = np.random.default_rng(2)
     for trial in range(24):
@@ -469,7 +469,7 @@ def test_decoder_is_llama():
         assert np.allclose(got[seen], want[seen], atol=1e-10)
 
 
-# src/topics/transformers/transformer-architecture.py:441
+# src/topics/transformers/transformer-architecture.py:445
 def test_decoder_edges():
     rng = np.random.default_rng(3)
     c = random_config(rng)
@@ -487,7 +487,7 @@ def test_decoder_edges():
         assert np.isfinite(swiglu(np.array([[-1.0, -1.0], [1.0, 1.0]]), huge)).all()
 
 
-# src/topics/transformers/transformer-architecture.py:510
+# src/topics/transformers/transformer-architecture.py:515
 def test_hand_example_backward_and_layer_norm():
     x = np.array([1.0, 7.0])
     assert np.allclose(layer_norm(x, np.ones(2), np.zeros(2), 0.0), [-1, 1], atol=1e-12)
@@ -495,7 +495,7 @@ def test_hand_example_backward_and_layer_norm():
     assert np.allclose(dx, [0.196, -0.028], atol=1e-12) and np.allclose(dg, [0.2, 0])
 
 
-# src/topics/transformers/transformer-architecture.py:517
+# src/topics/transformers/transformer-architecture.py:522
 def test_norms_are_torch():
     import torch
     from torch.nn import functional as F
@@ -529,7 +529,7 @@ def test_norms_are_torch():
                 assert np.allclose(ours, leaf.grad.numpy(), rtol=1e-6, atol=1e-8)
 
 
-# src/topics/transformers/transformer-architecture.py:602
+# src/topics/transformers/transformer-architecture.py:607
 def test_blocks_are_torch():
     import torch
     from torch import nn
@@ -588,7 +588,7 @@ def test_blocks_are_torch():
                            atol=1e-10)
 
 
-# src/topics/transformers/transformer-architecture.py:858
+# src/topics/transformers/transformer-architecture.py:863
 def test_torch_stack_is_the_numpy_block():
     rng = np.random.default_rng(6)
     for L in (1, 3):
@@ -615,7 +615,7 @@ def test_torch_stack_is_the_numpy_block():
             assert abs(got - want) < 1e-10
 
 
-# src/topics/transformers/transformer-architecture.py:998
+# src/topics/transformers/transformer-architecture.py:1004
 def test_counts_are_hugging_face():
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
@@ -629,7 +629,7 @@ def test_counts_are_hugging_face():
     assert totals == [124_439_808, 8_030_261_248, 405_853_388_800]
 
 
-# src/topics/transformers/transformer-architecture.py:1011
+# src/topics/transformers/transformer-architecture.py:1017
 def test_counts_and_flops_of_random_models():
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -651,7 +651,7 @@ def test_counts_and_flops_of_random_models():
         assert counter.get_total_flops() == 3 * T * forward_flops(c, T)
 
 
-# src/topics/transformers/transformer-architecture.py:1191
+# src/topics/transformers/transformer-architecture.py:1197
 def test_norms_by_hand():
     x, got = np.array([2.0, 1.0, 2.0]), norms_by_hand()
     assert got.shape == (2, 3)
@@ -659,7 +659,7 @@ def test_norms_by_hand():
     assert np.allclose(got[1], layer_norm(x, 1.0, 0.0, 0.0))
 
 
-# src/topics/transformers/transformer-architecture.py:1223
+# src/topics/transformers/transformer-architecture.py:1229
 def test_fold_gains():
     rng = np.random.default_rng(9)
     for _ in range(20):
@@ -674,7 +674,7 @@ def test_fold_gains():
         assert np.allclose(decoder(ids, folded, c), before, atol=1e-9)
 
 
-# src/topics/transformers/transformer-architecture.py:1255
+# src/topics/transformers/transformer-architecture.py:1261
 def test_count_experts():
     import torch
     from transformers import MixtralConfig, MixtralForCausalLM
@@ -690,7 +690,7 @@ def test_count_experts():
         assert len(set(count_experts(dense, experts, experts))) == 1
 
 
-# src/topics/transformers/transformer-architecture.py:1293
+# src/topics/transformers/transformer-architecture.py:1299
 def test_swiglu_forward_and_backward():
     import torch
 
@@ -713,7 +713,7 @@ def test_swiglu_forward_and_backward():
             assert np.allclose(got, leaves[name].grad.numpy(), rtol=1e-9, atol=1e-9)
 
 
-# src/topics/transformers/transformer-architecture.py:1334
+# src/topics/transformers/transformer-architecture.py:1340
 def test_contributions():
     rng = np.random.default_rng(11)
     for _ in range(20):
