@@ -46,6 +46,7 @@ class Chapter:
     title: str
     main: str
     solutions: str = ""
+    summary: str = ""
 
 
 @dataclass(frozen=True)
@@ -206,8 +207,13 @@ def _topic_solutions(chapter: Chapter, root: Path) -> Iterator[str]:
 
 
 def _parts(book: Book) -> Iterator[str]:
+    numbers = {chapter: n for n, chapter in enumerate(book.chapters, 1)}
     for part in book.parts:
-        yield f"#part({quote(part.title)}, {quote(part.intro)})\n"
+        rows = (
+            f"({numbers[c]}, {quote(c.title)}, {quote(c.summary)}, <{c.name.replace('/', '-')}>), "
+            for c in part.chapters
+        )
+        yield f"#part({quote(part.title)}, {quote(part.intro)}, ({''.join(rows)}))\n"
         for chapter in part.chapters:
             yield f"#numbered-chapter(include {quote('/' + chapter.main)})\n"
 

@@ -75,7 +75,13 @@ def _gathered(builder: Builder) -> Book:
             part.title,
             part.summary,
             tuple(
-                Chapter(name, book.entries[name].title, paths.chapter(name), paths.solutions(name))
+                Chapter(
+                    name,
+                    book.entries[name].title,
+                    paths.chapter(name),
+                    paths.solutions(name),
+                    book.entries[name].summary,
+                )
                 for name in part.topics
                 if not book.entries[name].planned
             ),

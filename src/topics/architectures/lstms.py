@@ -132,13 +132,10 @@ for name, share in after.items():
 # The three gates and the content are computed from the input and the last state, each by a small layer with its own weights.
 #
 # The path from $c_{t-1}$ to $c_t$ has no matrix and no tanh.
-# Its derivative is $f_t$, entry by entry, so over many steps
+# Its derivative is $f_t$, entry by entry, so over many steps of this path, again entry by entry,
 #
 # $$
-# \begin{aligned}
-# \frac{\partial c_T}{\partial c_t} &= f_{t+1} \odot f_{t+2} \odot \dots \odot f_T \\
-# &\text{(along this path, entry by entry)}
-# \end{aligned}
+# \frac{\partial c_T}{\partial c_t} = f_{t+1} \odot f_{t+2} \odot \dots \odot f_T .
 # $$
 #
 # **What this means:** if a unit wants to remember, it opens its forget gate (near 1) and closes its input gate (near 0), and the product stays near 1 for as long as it wants.
@@ -167,10 +164,11 @@ for name, share in after.items():
 # \begin{aligned}
 # \frac{\partial L}{\partial c_t} &\leftarrow \frac{\partial L}{\partial c_t} + \frac{\partial L}{\partial h_t} \odot o_t \odot \left(1 - \tanh^2 c_t\right) \\
 # \frac{\partial L}{\partial c_{t-1}} &= \frac{\partial L}{\partial c_t} \odot f_t \\
-# \frac{\partial L}{\partial z^f_t} &= \frac{\partial L}{\partial c_t} \odot c_{t-1} \odot f_t (1 - f_t) \\
-# &\text{and likewise for } i, g \text{ (from } c_t \text{) and } o \text{ (from } h_t \text{)}
+# \frac{\partial L}{\partial z^f_t} &= \frac{\partial L}{\partial c_t} \odot c_{t-1} \odot f_t (1 - f_t)
 # \end{aligned}
 # $$
+#
+# and likewise for $i$ and $g$ (from $c_t$) and for $o$ (from $h_t$).
 
 # %%
 def lstm_forward(

@@ -24,7 +24,7 @@
 # $\theta_t \in \mathbb{R}^d$ is the row of all $d$ parameters after $t$ steps, $L$ the loss, one number, and $\nabla L$ its gradient.
 # The *learning rate* $\eta \gt 0$ scales the step.
 # $M$ is the largest *curvature* of $L$, the fastest that the gradient can change per unit of distance.
-# The equation on the left is *gradient descent*; the one on the right says that it cannot fail to descend while $\eta \lt 2/M$.
+# The first line is *gradient descent*; the second says that it cannot fail to descend while $\eta \lt 2/M$.
 #
 # Every model in this book is trained by a relative of this one line, and the curvature of the loss decides how fast that goes, or whether it goes at all.
 
@@ -383,7 +383,7 @@ def test_cliff_and_crawl():
 # \begin{aligned}
 # \lVert \theta_{t+1} - \theta^* \rVert^2
 # &= \lVert \theta_t - \theta^* \rVert^2 - 2 \eta \nabla L(\theta_t) \cdot (\theta_t - \theta^*) \\
-# &\quad + \eta^2 \lVert \nabla L(\theta_t) \rVert^2 \\
+# &\quad {} + \eta^2 \lVert \nabla L(\theta_t) \rVert^2 \\
 # &\le \lVert \theta_t - \theta^* \rVert^2 - 2 \eta (L(\theta_{t+1}) - L^*) .
 # \end{aligned}
 # $$

@@ -634,7 +634,7 @@ bottom.set(yticks=(0, -1, -2), yticklabels=list(LEVELS), ylim=(-2.6, 0.6),
 # \begin{aligned}
 # &\text{Attention}\left(q, \begin{bmatrix} P_K \\ K \end{bmatrix}, \begin{bmatrix} P_V \\ V \end{bmatrix}\right) \\
 # &\quad = \lambda \, \text{Attention}(q, P_K, P_V) \\
-# &\quad \quad + (1 - \lambda) \, \text{Attention}(q, K, V)
+# &\quad \quad {} + (1 - \lambda) \, \text{Attention}(q, K, V)
 # \end{aligned}
 # $$
 

@@ -805,8 +805,8 @@ def test_batching_experiment():
 #
 # $$
 # \begin{aligned}
-# \sum_y \max(0, p(y) - q(y)) &= \sum_y (p(y) - \min(p(y), q(y))) \\
-# &= 1 - \alpha
+# &\sum_y \max(0, p(y) - q(y)) \\
+# &\quad = \sum_y (p(y) - \min(p(y), q(y))) = 1 - \alpha
 # \end{aligned}
 # $$
 #
@@ -815,7 +815,7 @@ def test_batching_experiment():
 # $$
 # \begin{aligned}
 # P(x) &= \min(p(x), q(x)) \\
-# &\quad + (1 - \alpha) \, \frac{p(x) - \min(p(x), q(x))}{1 - \alpha} \\
+# &\quad {} + (1 - \alpha) \, \frac{p(x) - \min(p(x), q(x))}{1 - \alpha} \\
 # &= p(x)
 # \end{aligned}
 # $$

@@ -78,7 +78,7 @@ print(f"copy the label of the nearest training image: {neighbour:.1%}")
 # \end{aligned}
 # $$
 #
-# **What this means:** the right side is a single linear layer.
+# **What this means:** the second line is a single linear layer.
 # Repeat the step, and a stack of any depth collapses into one: more parameters, the same hyperplanes.
 # It can even do less: the [rank](../math-foundations/linear-algebra.py#rank-how-much-a-matrix-really-holds) of a matrix, the number of independent directions its outputs can take, is for a product at most the width between its factors.
 # ([LoRA](../modern-llms/efficient-adaptation.py), a cheap way to adapt a language model, makes use of that.)

@@ -12,11 +12,11 @@
 #
 # $$
 # \boxed{
-# L = \frac{\sum_{i} w_i \, \ell_i}{\sum_{i} w_i},
-# \quad
-# \ell_i = - \sum_{j=1}^{K} q_{ij} \log p_{ij},
-# \quad
-# \frac{\partial \ell_i}{\partial s_{ij}} = p_{ij} - q_{ij}
+# \begin{aligned}
+# L &= \frac{\sum_{i} w_i \, \ell_i}{\sum_{i} w_i}, \\
+# \ell_i &= - \sum_{j=1}^{K} q_{ij} \log p_{ij}, \\
+# \frac{\partial \ell_i}{\partial s_{ij}} &= p_{ij} - q_{ij}
+# \end{aligned}
 # }
 # $$
 #
@@ -88,9 +88,10 @@ print(f"squared error: {slow} steps; cross-entropy: {fast} steps")
 # With $\log p_j = s_j - \log \sum_k e^{s_k}$ and $\sum_j q_j = 1$,
 #
 # $$
-# \ell = \log \sum_k e^{s_k} - \sum_j q_j s_j,
-# \quad
-# \frac{\partial \ell}{\partial s_j} = \frac{e^{s_j}}{\sum_k e^{s_k}} - q_j = p_j - q_j
+# \begin{aligned}
+# \ell &= \log \sum_k e^{s_k} - \sum_j q_j s_j, \\
+# \frac{\partial \ell}{\partial s_j} &= \frac{e^{s_j}}{\sum_k e^{s_k}} - q_j = p_j - q_j
+# \end{aligned}
 # $$
 #
 # **What this means:** each class is pulled up by its share of the target and pushed down by its share of the prediction, and the two balance when the model says what the target says.
@@ -100,7 +101,14 @@ print(f"squared error: {slow} steps; cross-entropy: {fast} steps")
 # **By hand.** Logits $(\log 6, \log 3, 0)$ give $p = (0.6, 0.3, 0.1)$.
 # The class is 1, so $\ell = -\log 0.3 = 1.204$, and the gradient is $(0.6, -0.7, 0.1)$.
 # Now soften the target to $q = (0.1, 0.8, 0.1)$.
-# The loss is $-0.1 \log 0.6 - 0.8 \log 0.3 - 0.1 \log 0.1 = 0.051 + 0.963 + 0.230 \approx 1.2445$, the gradient $(0.5, -0.5, 0)$.
+# The gradient becomes $(0.5, -0.5, 0)$, and the loss
+#
+# $$
+# \begin{aligned}
+# \ell &= -0.1 \log 0.6 - 0.8 \log 0.3 - 0.1 \log 0.1 \\
+# &= 0.051 + 0.963 + 0.230 \approx 1.2445
+# \end{aligned}
+# $$
 #
 # | name | symbol | shape |
 # |---|---|---|
@@ -305,9 +313,10 @@ def test_shakespeare():
 # *Label smoothing* [@szegedy2016rethinking] mixes the target with the uniform distribution, with $\varepsilon$ around 0.1:
 #
 # $$
-# q_j = (1 - \varepsilon) \, \delta_{jy} + \frac{\varepsilon}{K},
-# \quad
-# s_y - s_j = \log \frac{1 - \varepsilon + \varepsilon / K}{\varepsilon / K} \text{ at the minimum}
+# \begin{aligned}
+# q_j &= (1 - \varepsilon) \, \delta_{jy} + \frac{\varepsilon}{K}, \\
+# s_y - s_j &= \log \frac{1 - \varepsilon + \varepsilon / K}{\varepsilon / K} \text{ at the minimum}
+# \end{aligned}
 # $$
 #
 # The second formula is $p = q$ in logarithms, with $\delta_{jy} = 1$ if $j = y$ and 0 otherwise.
@@ -323,9 +332,10 @@ def test_shakespeare():
 # The *focal loss* [@lin2017focal] lowers the weight of what is already right:
 #
 # $$
-# \ell = -(1 - p_y)^\gamma \log p_y,
-# \quad
-# \frac{\partial \ell}{\partial s_j} = \left( \gamma (1 - p_y)^{\gamma - 1} p_y \log p_y - (1 - p_y)^{\gamma} \right) (\delta_{jy} - p_j)
+# \begin{aligned}
+# \ell &= -(1 - p_y)^\gamma \log p_y, \\
+# \frac{\partial \ell}{\partial s_j} &= \left( \gamma (1 - p_y)^{\gamma - 1} p_y \log p_y - (1 - p_y)^{\gamma} \right) (\delta_{jy} - p_j)
+# \end{aligned}
 # $$
 #
 # The bracket is $p_y \, \partial \ell / \partial p_y$, and $\partial p_y / \partial s_j = p_y (\delta_{jy} - p_j)$ is the softmax's Jacobian.
@@ -388,11 +398,11 @@ axes[0].legend(fontsize=8)
 # *Distillation* [@hinton2015distilling] softens teacher logits $t$ and student logits $s$ with the same temperature $\tau$:
 #
 # $$
-# \ell = \tau^2 \sum_j q_j \log \frac{q_j}{p_j},
-# \quad
-# q = \text{softmax}(t / \tau), \quad p = \text{softmax}(s / \tau),
-# \quad
-# \frac{\partial \ell}{\partial s_j} = \tau (p_j - q_j)
+# \begin{aligned}
+# \ell &= \tau^2 \sum_j q_j \log \frac{q_j}{p_j}, \\
+# q &= \text{softmax}(t / \tau), \quad p = \text{softmax}(s / \tau), \\
+# \frac{\partial \ell}{\partial s_j} &= \tau (p_j - q_j)
+# \end{aligned}
 # $$
 #
 # **What this means:** the gradient with respect to $s / \tau$ is $p - q$ as always, one division by $\tau$ comes from the chain rule, and $p - q$ itself shrinks like $1 / \tau$ for large $\tau$; the factor $\tau^2$ makes up for both.

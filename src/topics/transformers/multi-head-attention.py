@@ -130,8 +130,9 @@ ax.margins(x=0)
 # W_Q = \begin{bmatrix} \log 2 & \log 2 \\ 0 & 0 \end{bmatrix}, \\
 # &W_K = \begin{bmatrix} 0 & 0 \\ 1 & -1 \end{bmatrix},
 # \quad
-# W_V = \begin{bmatrix} 0 & 8 \\ 5 & 0 \end{bmatrix}, \\
-# &W_O = \begin{bmatrix} 1 & 2 \\ 0 & 1 \end{bmatrix}
+# W_V = \begin{bmatrix} 0 & 8 \\ 5 & 0 \end{bmatrix},
+# \quad
+# W_O = \begin{bmatrix} 1 & 2 \\ 0 & 1 \end{bmatrix}
 # \end{aligned}
 # $$
 #
@@ -890,7 +891,7 @@ print("forward and backward equal to 1e-12:", gap < 1e-12, gap_back < 1e-12)
 # \begin{aligned}
 # \text{plain} &= 11 n^2 + 12 n d_k, \\
 # \text{tiled} &= 2 n d_k + n + 2 \frac{n^2}{r} d_k \\
-# &\quad + 2 n d_k + n + 4 n d_k + \frac{n^2}{r} (4 d_k + 2)
+# &\quad {} + 2 n d_k + n + 4 n d_k + \frac{n^2}{r} (4 d_k + 2)
 # \end{aligned}
 # $$
 #

@@ -1,4 +1,4 @@
-# Generated from src/topics/architectures/lstms.py: edit that file, then run doit. digest:af26c00dbc0b7ca3
+# Generated from src/topics/architectures/lstms.py: edit that file, then run doit. digest:d0100a46a0af1f19
 
 """Tests of architectures/lstms: LSTMs."""
 
@@ -63,7 +63,7 @@ def plain_survival(T: int, rng: np.random.Generator, d: int = 64) -> np.ndarray:
     return np.array(shares)
 
 
-# src/topics/architectures/lstms.py:176
+# src/topics/architectures/lstms.py:174
 def lstm_forward(
     X: np.ndarray, P: dict, h0=None, c0=None
 ) -> tuple[np.ndarray, np.ndarray, list]:
@@ -81,7 +81,7 @@ def lstm_forward(
     return H, C, trace
 
 
-# src/topics/architectures/lstms.py:193
+# src/topics/architectures/lstms.py:191
 def lstm_backward(
     dH: np.ndarray, X: np.ndarray, C: np.ndarray, trace: list, P: dict
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
@@ -103,7 +103,7 @@ def lstm_backward(
     return dX, dh, dc, dP
 
 
-# src/topics/architectures/lstms.py:235
+# src/topics/architectures/lstms.py:233
 def whole_survival(
     forget_bias: float, steps: list[int], rng: np.random.Generator, d: int = 64
 ) -> np.ndarray:
@@ -119,7 +119,7 @@ def whole_survival(
     return np.array(shares)
 
 
-# src/topics/architectures/lstms.py:289
+# src/topics/architectures/lstms.py:287
 def check_whole_survival(seed):
     """Shares on all paths, against PyTorch's gradients."""
     import torch
@@ -143,7 +143,7 @@ def check_whole_survival(seed):
         assert np.isclose(share, torch.cat(grads).norm() / top.norm())
 
 
-# src/topics/architectures/lstms.py:312
+# src/topics/architectures/lstms.py:310
 def random_problem(rng, random_cell):
     """A cell, inputs, first states and gradients from above, all sizes different."""
     B, T, d_in, d = rng.permutation(np.arange(1, 8))[:4]
@@ -154,12 +154,12 @@ def random_problem(rng, random_cell):
             rng.normal(size=(B, d)), rng.normal(size=(B, T, d)))
 
 
-# src/topics/architectures/lstms.py:322
+# src/topics/architectures/lstms.py:320
 def random_biased(d_in, d, rng):
     return random_lstm(d_in, d, 0.5, rng)
 
 
-# src/topics/architectures/lstms.py:326
+# src/topics/architectures/lstms.py:324
 def check_lstm(P, X, h0, c0, dH):
     """Forward and backward against torch.nn.LSTM, whose weights are transposed."""
     import torch
@@ -185,7 +185,7 @@ def check_lstm(P, X, h0, c0, dH):
         assert np.allclose(ours, theirs.numpy(), atol=1e-11)
 
 
-# src/topics/architectures/lstms.py:495
+# src/topics/architectures/lstms.py:493
 def gru_forward(X: np.ndarray, P: dict, h0=None) -> tuple[np.ndarray, list]:
     """States (B, T, d) and a trace. P: W_x (d_in, 3d), W_h (d, 3d), b and b_h (3d,)."""
     B, T, d = *X.shape[:2], len(P["b"]) // 3
@@ -202,7 +202,7 @@ def gru_forward(X: np.ndarray, P: dict, h0=None) -> tuple[np.ndarray, list]:
     return H, trace
 
 
-# src/topics/architectures/lstms.py:511
+# src/topics/architectures/lstms.py:509
 def gru_backward(
     dH: np.ndarray, X: np.ndarray, trace: list, P: dict
 ) -> tuple[np.ndarray, np.ndarray, dict]:
@@ -226,7 +226,7 @@ def gru_backward(
     return dX, dh, dP
 
 
-# src/topics/architectures/lstms.py:534
+# src/topics/architectures/lstms.py:532
 def random_gru(d_in: int, d: int, rng: np.random.Generator) -> dict:
     """Random weights of a GRU."""
     return {"W_x": rng.normal(size=(d_in, 3 * d)) / np.sqrt(d_in),
@@ -234,14 +234,14 @@ def random_gru(d_in: int, d: int, rng: np.random.Generator) -> dict:
             "b": np.zeros(3 * d), "b_h": np.zeros(3 * d)}
 
 
-# src/topics/architectures/lstms.py:582
+# src/topics/architectures/lstms.py:580
 def orthogonal(d: int, rng: np.random.Generator) -> np.ndarray:
     """A random orthogonal matrix (d, d)."""
     Q, R = np.linalg.qr(rng.normal(size=(d, d)))
     return Q * np.sign(np.diag(R))
 
 
-# src/topics/architectures/lstms.py:588
+# src/topics/architectures/lstms.py:586
 def distracted_batch(
     n: int, B: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -251,7 +251,7 @@ def distracted_batch(
     return np.eye(8, dtype=np.float32)[ids], ids[:, 0]
 
 
-# src/topics/architectures/lstms.py:597
+# src/topics/architectures/lstms.py:595
 def tanh_forward(X: np.ndarray, P: dict) -> np.ndarray:
     """States (..., T, d) of a plain recurrent network."""
     d = P["W_h"].shape[-1]
@@ -261,7 +261,7 @@ def tanh_forward(X: np.ndarray, P: dict) -> np.ndarray:
     return H
 
 
-# src/topics/architectures/lstms.py:606
+# src/topics/architectures/lstms.py:604
 def tanh_backward(dH: np.ndarray, X: np.ndarray, H: np.ndarray, P: dict) -> dict:
     """Gradients of the parameters, from dH (..., T, d)."""
     dP, dh = {name: np.zeros_like(W) for name, W in P.items()}, 0.0
@@ -274,7 +274,7 @@ def tanh_backward(dH: np.ndarray, X: np.ndarray, H: np.ndarray, P: dict) -> dict
     return dP
 
 
-# src/topics/architectures/lstms.py:618
+# src/topics/architectures/lstms.py:616
 def start(kind: str, rng: np.random.Generator) -> dict:
     """Parameters of a network: its cell with orthogonal W_h, and the output W_o."""
     if kind == "tanh":
@@ -286,7 +286,7 @@ def start(kind: str, rng: np.random.Generator) -> dict:
     return P | {"W_o": rng.normal(size=(len(P["W_h"]), 4)) / np.sqrt(len(P["W_h"]))}
 
 
-# src/topics/architectures/lstms.py:629
+# src/topics/architectures/lstms.py:627
 def adam_step(P: dict, G: dict, m: dict, v: dict, t: int, lr: np.ndarray) -> None:
     """Clip each network's gradient at norm 1, then step t = 1, 2, ... of Adam."""
     norm = np.sqrt(sum((grad**2).sum((-2, -1), keepdims=True) for grad in G.values()))
@@ -298,7 +298,7 @@ def adam_step(P: dict, G: dict, m: dict, v: dict, t: int, lr: np.ndarray) -> Non
         P[name] = P[name] - lr * step
 
 
-# src/topics/architectures/lstms.py:640
+# src/topics/architectures/lstms.py:638
 def recall_accuracy(kind: str, n: int, runs: list, steps: int = 250) -> np.ndarray:
     """Accuracy on 300 new sequences; one network for each (seed, rate) in runs."""
     rngs = [np.random.default_rng(seed) for seed, _ in runs]
@@ -326,26 +326,26 @@ def recall_accuracy(kind: str, n: int, runs: list, steps: int = 250) -> np.ndarr
         adam_step(P, G | {"W_o": H[..., -1, :].mT @ ds}, m, v, t + 1, lr)
 
 
-# src/topics/architectures/lstms.py:859
+# src/topics/architectures/lstms.py:857
 def lstm_parameters(d_in: int, d: int) -> int:
     """Weights and biases of one layer."""
     return 4 * (d_in * d + d * d + d)
 
 
-# src/topics/architectures/lstms.py:994
+# src/topics/architectures/lstms.py:992
 def step_by_hand() -> tuple[float, float]:
     """c_t, and its derivative with respect to c_(t-1)."""
     return 0.5 * -1 + 0.8 * -0.6, 0.5
 
 
-# src/topics/architectures/lstms.py:1022
+# src/topics/architectures/lstms.py:1020
 def torch_parameters(d_in: int, d: int, L: int) -> int:
     """Parameters of nn.LSTM with L layers."""
     first = 4 * (d_in * d + d * d + 2 * d)
     return first + (L - 1) * 4 * (2 * d * d + 2 * d)
 
 
-# src/topics/architectures/lstms.py:1048
+# src/topics/architectures/lstms.py:1046
 def coupled_step(x: np.ndarray, h: np.ndarray, c: np.ndarray, P: dict) -> tuple:
     """New h and c (B, d); W_x (d_in, 3d), W_h (d, 3d), b (3d,)."""
     z_f, z_g, z_o = np.split(x @ P["W_x"] + h @ P["W_h"] + P["b"], 3, axis=1)
@@ -354,14 +354,14 @@ def coupled_step(x: np.ndarray, h: np.ndarray, c: np.ndarray, P: dict) -> tuple:
     return sigmoid(z_o) * np.tanh(c), c
 
 
-# src/topics/architectures/lstms.py:1082
+# src/topics/architectures/lstms.py:1080
 def bias_for(n: float) -> float:
     """b with sigmoid(b)^n = 1/2."""
     keep = 0.5 ** (1 / n)
     return float(np.log(keep / (1 - keep)))
 
 
-# src/topics/architectures/lstms.py:1103
+# src/topics/architectures/lstms.py:1101
 def in_pieces(pieces: list[np.ndarray], P: dict) -> np.ndarray:
     """States (B, T, d) for pieces (B, t_k, d_in) of one text."""
     h = c = None
@@ -373,14 +373,14 @@ def in_pieces(pieces: list[np.ndarray], P: dict) -> np.ndarray:
     return np.concatenate(found, axis=1)
 
 
-# src/topics/architectures/lstms.py:1134
+# src/topics/architectures/lstms.py:1132
 def counter() -> dict:
     """W_x (2, 4), W_h (1, 4), b (4,) in the order i, f, g, o."""
     W_x = np.array([[0.0, 0.0, 20.0, 0.0], [0.0, 0.0, -20.0, 0.0]])
     return {"W_x": W_x, "W_h": np.zeros((1, 4)), "b": np.array([30.0, 30.0, 0.0, 30.0])}
 
 
-# src/topics/architectures/lstms.py:1165
+# src/topics/architectures/lstms.py:1163
 def loopless(X: np.ndarray, P: dict) -> np.ndarray:
     """Cells (T, d) for X (T, d_in); W_x (d_in, 3d), b (3d,) in the order i, f, g."""
     z_i, f, g = np.split(X @ P["W_x"] + P["b"], 3, axis=1)
@@ -392,7 +392,7 @@ def loopless(X: np.ndarray, P: dict) -> np.ndarray:
     return c
 
 
-# src/topics/architectures/lstms.py:351
+# src/topics/architectures/lstms.py:349
 def test_lstm_is_torchs():
     rng = np.random.default_rng(3)
     for _ in range(25):
@@ -405,7 +405,7 @@ def test_lstm_is_torchs():
     assert np.array_equal(zeros[0], given[0]) and np.array_equal(zeros[1], given[1])
 
 
-# src/topics/architectures/lstms.py:363
+# src/topics/architectures/lstms.py:361
 def test_random_lstm():
     P = random_lstm(400, 100, 2.5, np.random.default_rng(4))
     assert 0.045 < P["W_x"].std() < 0.055 and 0.095 < P["W_h"].std() < 0.105
@@ -413,7 +413,7 @@ def test_random_lstm():
     assert np.allclose(sigmoid(np.array([-800.0, 0.0, 800.0])), [0, 0.5, 1])
 
 
-# src/topics/architectures/lstms.py:370
+# src/topics/architectures/lstms.py:368
 def test_survival():
     import torch
 
@@ -440,7 +440,7 @@ def test_survival():
         check_whole_survival(seed)
 
 
-# src/topics/architectures/lstms.py:396
+# src/topics/architectures/lstms.py:394
 def test_several_networks_at_once():
     rng = np.random.default_rng(13)
     for d in range(1, 5):
@@ -460,7 +460,7 @@ def test_several_networks_at_once():
             assert all(np.allclose(dP[name][k], back[3][name]) for name in one)
 
 
-# src/topics/architectures/lstms.py:725
+# src/topics/architectures/lstms.py:723
 def test_gru_is_torchs():
     import torch
 
@@ -492,7 +492,7 @@ def test_gru_is_torchs():
     assert not P["b"].any() and not P["b_h"].any()
 
 
-# src/topics/architectures/lstms.py:756
+# src/topics/architectures/lstms.py:754
 def test_tanh_network_is_torchs():
     import torch
 
@@ -524,7 +524,7 @@ def test_tanh_network_is_torchs():
         assert all(np.allclose(dP2[name][0], dP[name]) for name in P)
 
 
-# src/topics/architectures/lstms.py:787
+# src/topics/architectures/lstms.py:785
 def test_batches_and_starts():
     X, y = distracted_batch(6, 300, np.random.default_rng(7))
     ids = X.argmax(axis=2)
@@ -545,7 +545,7 @@ def test_batches_and_starts():
     assert np.abs(np.mean(diagonals)) < 0.05  # a bare QR would lean to negative ones
 
 
-# src/topics/architectures/lstms.py:807
+# src/topics/architectures/lstms.py:805
 def test_adam_is_torchs():
     import torch
 
@@ -573,7 +573,7 @@ def test_adam_is_torchs():
             assert np.allclose(P[name][k], W.detach().numpy(), atol=1e-12)
 
 
-# src/topics/architectures/lstms.py:834
+# src/topics/architectures/lstms.py:832
 def test_training():
     easy = [(0, 0.01), (1, 0.01)]
     assert recall_accuracy("LSTM, bias 3", 3, easy, steps=100).min() > 0.9
@@ -585,7 +585,7 @@ def test_training():
     assert np.isclose(both[1], alone, atol=0.01)
 
 
-# src/topics/architectures/lstms.py:1002
+# src/topics/architectures/lstms.py:1000
 def test_step_by_hand():
     z = np.array([np.log(4), 0.0, -np.log(2), 0.0])
     cell = {"W_x": np.zeros((1, 4)), "W_h": np.zeros((1, 4)), "b": z}
@@ -599,7 +599,7 @@ def test_step_by_hand():
     assert np.isclose(slope, c_after(0.0) - c_after(-1.0))
 
 
-# src/topics/architectures/lstms.py:1031
+# src/topics/architectures/lstms.py:1029
 def test_torch_parameters():
     import torch
 
@@ -609,7 +609,7 @@ def test_torch_parameters():
     assert lstm_parameters(3, 5) == torch_parameters(3, 5, 1) - 20
 
 
-# src/topics/architectures/lstms.py:1059
+# src/topics/architectures/lstms.py:1057
 def test_coupled_step():
     rng = np.random.default_rng(10)
     for _ in range(10):
@@ -626,13 +626,13 @@ def test_coupled_step():
         assert np.allclose(got[0], want[0]) and np.allclose(got[1], want[1])
 
 
-# src/topics/architectures/lstms.py:1091
+# src/topics/architectures/lstms.py:1089
 def test_bias_for():
     for n in (1, 2, 50, 1000):
         assert np.isclose(sigmoid(np.array(bias_for(n))) ** n, 0.5)
 
 
-# src/topics/architectures/lstms.py:1117
+# src/topics/architectures/lstms.py:1115
 def test_in_pieces():
     rng = np.random.default_rng(11)
     P, X = random_lstm(3, 4, 1.0, rng), rng.normal(size=(2, 9, 3))
@@ -641,7 +641,7 @@ def test_in_pieces():
         assert np.allclose(in_pieces(np.split(X, cuts, axis=1), P), want, atol=1e-13)
 
 
-# src/topics/architectures/lstms.py:1143
+# src/topics/architectures/lstms.py:1141
 def test_counter():
     rng = np.random.default_rng(12)
     letters = rng.integers(2, size=(3, 400))
@@ -651,7 +651,7 @@ def test_counter():
     assert want.max() == 300 and np.abs(C - want).max() < 0.01
 
 
-# src/topics/architectures/lstms.py:1179
+# src/topics/architectures/lstms.py:1177
 def test_loopless():
     rng = np.random.default_rng(15)
     for T in (1, 2, 3, 7, 8, 9, 100):

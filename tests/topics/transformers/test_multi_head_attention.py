@@ -1,4 +1,4 @@
-# Generated from src/topics/transformers/multi-head-attention.py: edit that file, then run doit. digest:0160cf3a6cdba694
+# Generated from src/topics/transformers/multi-head-attention.py: edit that file, then run doit. digest:cf6187117f75b377
 
 """Tests of transformers/multi-head-attention: Multi-head attention."""
 
@@ -14,7 +14,7 @@ def readout_error(A: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return ((facts - seen @ decoder) ** 2).mean(axis=0)
 
 
-# src/topics/transformers/multi-head-attention.py:154
+# src/topics/transformers/multi-head-attention.py:155
 def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """Softmax over the allowed keys of each row; a row that allows none gives zeros."""
     if mask is not None:
@@ -25,27 +25,27 @@ def masked_softmax(scores: np.ndarray, mask: np.ndarray | None = None) -> np.nda
     return exps / np.where(total == 0.0, 1.0, total)
 
 
-# src/topics/transformers/multi-head-attention.py:165
+# src/topics/transformers/multi-head-attention.py:166
 def linear(x: np.ndarray, P: dict, name: str) -> np.ndarray:
     """x W + b; the bias is optional."""
     return x @ P["W_" + name] + P.get("b_" + name, 0.0)
 
 
-# src/topics/transformers/multi-head-attention.py:170
+# src/topics/transformers/multi-head-attention.py:171
 def split(z: np.ndarray, n: int) -> np.ndarray:
     """Cut columns into heads: (B, T, n * width) to (B, n, T, width)."""
     B, T, columns = z.shape
     return z.reshape(B, T, n, columns // n).swapaxes(1, 2)
 
 
-# src/topics/transformers/multi-head-attention.py:176
+# src/topics/transformers/multi-head-attention.py:177
 def merge(z: np.ndarray) -> np.ndarray:
     """Put heads side by side: (B, n, T, width) to (B, T, n * width)."""
     B, n, T, width = z.shape
     return z.swapaxes(1, 2).reshape(B, T, n * width)
 
 
-# src/topics/transformers/multi-head-attention.py:182
+# src/topics/transformers/multi-head-attention.py:183
 def multi_head(
     x: np.ndarray,
     source: np.ndarray,
@@ -66,7 +66,7 @@ def multi_head(
     return linear(O, P, "o"), (x, source, Q, K, V, A, O)
 
 
-# src/topics/transformers/multi-head-attention.py:222
+# src/topics/transformers/multi-head-attention.py:223
 def random_layer(rng, heads, kv_heads, biases=False, d_source=None):
     """x, source, weights; all sizes different, also d_k and d_v."""
     B, T, S, d_k, d_v = (int(n) for n in rng.permutation(np.arange(1, 8))[:5])
@@ -79,13 +79,13 @@ def random_layer(rng, heads, kv_heads, biases=False, d_source=None):
     return rng.normal(size=(B, T, d)), rng.normal(size=(B, S, d_source)), P
 
 
-# src/topics/transformers/multi-head-attention.py:279
+# src/topics/transformers/multi-head-attention.py:280
 def rows(z: np.ndarray) -> np.ndarray:
     """(B, T, width) to (B T, width)."""
     return z.reshape(-1, z.shape[-1])
 
 
-# src/topics/transformers/multi-head-attention.py:284
+# src/topics/transformers/multi-head-attention.py:285
 def multi_head_backward(dy: np.ndarray, P: dict, saved: tuple) -> dict:
     """From dy (B, T, d): gradients of x, source, weights and biases."""
     x, source, Q, K, V, A, O = saved
@@ -104,7 +104,7 @@ def multi_head_backward(dy: np.ndarray, P: dict, saved: tuple) -> dict:
     return grads
 
 
-# src/topics/transformers/multi-head-attention.py:303
+# src/topics/transformers/multi-head-attention.py:304
 def check_against_torch_module(rng, heads, T, S, biases, cross, mask):
     """Mapped weights: nn.MultiheadAttention, forward and backward."""
     import torch
@@ -152,7 +152,7 @@ def check_against_torch_module(rng, heads, T, S, biases, cross, mask):
         assert np.allclose(got, np.asarray(wanted), atol=1e-8)
 
 
-# src/topics/transformers/multi-head-attention.py:367
+# src/topics/transformers/multi-head-attention.py:368
 def check_against_sdpa(rng, heads, kv_heads, mask_kind, size=1.0):
     """Grouped heads against the fused function and autograd; d_v is not d_k."""
     import torch
@@ -186,7 +186,7 @@ def check_against_sdpa(rng, heads, kv_heads, mask_kind, size=1.0):
         assert np.allclose(grads[name], leaf.grad.numpy(), atol=1e-8)
 
 
-# src/topics/transformers/multi-head-attention.py:586
+# src/topics/transformers/multi-head-attention.py:587
 def turn(x: np.ndarray, base: float = 10000.0) -> np.ndarray:
     """RoPE, half-split pairs, on x (..., T, d_r) at positions 0 to T - 1."""
     half = x.shape[-1] // 2
@@ -196,7 +196,7 @@ def turn(x: np.ndarray, base: float = 10000.0) -> np.ndarray:
     return np.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1)
 
 
-# src/topics/transformers/multi-head-attention.py:595
+# src/topics/transformers/multi-head-attention.py:596
 def mla(x: np.ndarray, P: dict, heads: int, mask: np.ndarray | None = None,
         absorbed: bool = True) -> np.ndarray:
     """Latent attention, x (B, T, d) to (B, T, d), in one of two equal forms."""
@@ -215,7 +215,7 @@ def mla(x: np.ndarray, P: dict, heads: int, mask: np.ndarray | None = None,
     return merge(O) @ P["W_o"]
 
 
-# src/topics/transformers/multi-head-attention.py:613
+# src/topics/transformers/multi-head-attention.py:614
 def random_mla(rng: np.random.Generator, heads: int, d: int, d_c: int, d_k: int,
                d_r: int, d_v: int) -> dict:
     """Weights for `mla`."""
@@ -225,13 +225,13 @@ def random_mla(rng: np.random.Generator, heads: int, d: int, d_c: int, d_k: int,
     return {"W_" + n: rng.normal(size=s) / np.sqrt(s[0]) for n, s in sizes.items()}
 
 
-# src/topics/transformers/multi-head-attention.py:639
+# src/topics/transformers/multi-head-attention.py:640
 def cache_numbers(layers: int, kv_heads: int = 0, d_k: int = 0, latent: int = 0) -> int:
     """Numbers that one token leaves in the cache."""
     return layers * (2 * kv_heads * d_k + latent)
 
 
-# src/topics/transformers/multi-head-attention.py:796
+# src/topics/transformers/multi-head-attention.py:797
 class Slow:
     """Arrays in slow memory; counts the numbers that cross."""
 
@@ -247,12 +247,12 @@ class Slow:
         self.arrays[name][part] = value
 
 
-# src/topics/transformers/multi-head-attention.py:811
+# src/topics/transformers/multi-head-attention.py:812
 def tiles(n: int, size: int) -> list[slice]:
     return [slice(i, min(i + size, n)) for i in range(0, n, size)]
 
 
-# src/topics/transformers/multi-head-attention.py:815
+# src/topics/transformers/multi-head-attention.py:816
 def tile_scores(slow: Slow, q: np.ndarray, k: np.ndarray, i: slice, j: slice,
                 causal: bool) -> np.ndarray:
     """Scores of one tile, -inf where the query may not look (mask False, or future)."""
@@ -263,13 +263,13 @@ def tile_scores(slow: Slow, q: np.ndarray, k: np.ndarray, i: slice, j: slice,
     return np.where(future, -np.inf, s) if causal else s
 
 
-# src/topics/transformers/multi-head-attention.py:825
+# src/topics/transformers/multi-head-attention.py:826
 def finite(z: np.ndarray) -> np.ndarray:
     """0 in place of -inf, so that -inf minus it stays -inf."""
     return np.where(z == -np.inf, 0.0, z)
 
 
-# src/topics/transformers/multi-head-attention.py:830
+# src/topics/transformers/multi-head-attention.py:831
 def flash_forward(slow: Slow, size: int, causal: bool = False) -> None:
     """Reads Q (n, d_k), K (m, d_k), V (m, d_v), perhaps mask (n, m); writes O, lam."""
     n, m = len(slow.arrays["Q"]), len(slow.arrays["K"])
@@ -292,7 +292,7 @@ def flash_forward(slow: Slow, size: int, causal: bool = False) -> None:
         slow.store("lam", mu + np.log(total), i)
 
 
-# src/topics/transformers/multi-head-attention.py:852
+# src/topics/transformers/multi-head-attention.py:853
 def flash_backward(slow: Slow, size: int, causal: bool = False) -> None:
     """Reads Q, K, V, O, lam, dO; writes dQ, dK, dV."""
     n, m = len(slow.arrays["Q"]), len(slow.arrays["K"])
@@ -316,19 +316,19 @@ def flash_backward(slow: Slow, size: int, causal: bool = False) -> None:
         slow.store("dV", dv, j)
 
 
-# src/topics/transformers/multi-head-attention.py:902
+# src/topics/transformers/multi-head-attention.py:903
 def plain_traffic(n: int, d: int) -> int:
     """Numbers moved, forward and backward, one head of n tokens, every array stored."""
     return 11 * n**2 + 12 * n * d
 
 
-# src/topics/transformers/multi-head-attention.py:907
+# src/topics/transformers/multi-head-attention.py:908
 def tiled_traffic(n: int, d: int, r: int) -> int:
     """The same for `flash_forward` and `flash_backward` with tiles of r rows."""
     return 8 * n * d + 2 * n + n * n // r * (6 * d + 2)
 
 
-# src/topics/transformers/multi-head-attention.py:1017
+# src/topics/transformers/multi-head-attention.py:1018
 def qk_norm_scores(Q: np.ndarray, K: np.ndarray, g: float) -> np.ndarray:
     """Scores (T, S) of Q (T, d_k) and K (S, d_k); a zero vector scores 0."""
     Q, K = (z / np.maximum(np.linalg.norm(z, axis=-1, keepdims=True), 1e-12)
@@ -336,14 +336,14 @@ def qk_norm_scores(Q: np.ndarray, K: np.ndarray, g: float) -> np.ndarray:
     return g * Q @ K.T
 
 
-# src/topics/transformers/multi-head-attention.py:1072
+# src/topics/transformers/multi-head-attention.py:1073
 def wrong_split(z: np.ndarray, n: int) -> np.ndarray:
     """The right shape, the wrong numbers."""
     B, T, columns = z.shape
     return z.reshape(B, n, T, columns // n)
 
 
-# src/topics/transformers/multi-head-attention.py:1114
+# src/topics/transformers/multi-head-attention.py:1115
 def one_row(s: np.ndarray, V: np.ndarray, size: int, rescale: bool) -> np.ndarray:
     """Output (d_v,) for scores s (m,), tile by tile."""
     mu, ell, u = -np.inf, 0.0, np.zeros(V.shape[1])
@@ -355,14 +355,14 @@ def one_row(s: np.ndarray, V: np.ndarray, size: int, rescale: bool) -> np.ndarra
     return u / ell
 
 
-# src/topics/transformers/multi-head-attention.py:1186
+# src/topics/transformers/multi-head-attention.py:1187
 def shared_by_hand() -> np.ndarray:
     """Output (3, 2) of the hand example as MQA."""
     # Both heads give 4 to tokens 1 and 3, 10/3 to token 2; W_O: (a, a) -> (a, 3a).
     return np.array([[4, 12], [10 / 3, 10], [4, 12]])
 
 
-# src/topics/transformers/multi-head-attention.py:1211
+# src/topics/transformers/multi-head-attention.py:1212
 def join(O_1: np.ndarray, lam_1: np.ndarray, O_2: np.ndarray,
          lam_2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Outputs (n, d_v) and lam (n,) of two sets of keys: those of their union."""
@@ -371,14 +371,14 @@ def join(O_1: np.ndarray, lam_1: np.ndarray, O_2: np.ndarray,
     return w_1[:, None] * O_1 + w_2[:, None] * O_2, lam
 
 
-# src/topics/transformers/multi-head-attention.py:1244
+# src/topics/transformers/multi-head-attention.py:1245
 def gate_gradients(dy: np.ndarray, P: dict, saved: tuple, heads: int) -> np.ndarray:
     """Gradients (heads,) of the loss for gates on the heads; `saved` of multi_head."""
     O, dO = split(saved[6], heads), split(dy @ P["W_o"].T, heads)
     return (O * dO).sum(axis=(0, 2, 3))
 
 
-# src/topics/transformers/multi-head-attention.py:1275
+# src/topics/transformers/multi-head-attention.py:1276
 def pool_heads(P: dict, heads: int, kv_heads: int) -> dict:
     """Weights with `kv_heads` key and value heads; P has `heads` and stays as it is."""
     new = dict(P)
@@ -388,7 +388,7 @@ def pool_heads(P: dict, heads: int, kv_heads: int) -> dict:
     return new
 
 
-# src/topics/transformers/multi-head-attention.py:1312
+# src/topics/transformers/multi-head-attention.py:1313
 def induction(ids: np.ndarray, vocabulary: int, sharp: float = 50.0) -> np.ndarray:
     """Predictions (T, vocabulary) of the next token of ids (T,), as weights."""
     E, T = np.eye(vocabulary)[ids], len(ids)
@@ -397,7 +397,7 @@ def induction(ids: np.ndarray, vocabulary: int, sharp: float = 50.0) -> np.ndarr
     return masked_softmax(sharp * E @ previous.T, back >= 0) @ E  # a head by content
 
 
-# src/topics/transformers/multi-head-attention.py:234
+# src/topics/transformers/multi-head-attention.py:235
 def test_one_average_loses_half():
     rng = np.random.default_rng(1)
     for a in (0.0, 0.2, 0.5, 0.7, 1.0):
@@ -407,7 +407,7 @@ def test_one_average_loses_half():
     assert readout_error(np.array([[0.6, 0.4], [0.5, 0.5]]), rng).max() < 1e-20
 
 
-# src/topics/transformers/multi-head-attention.py:243
+# src/topics/transformers/multi-head-attention.py:244
 def test_hand_example():
     X = np.array([[[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]])
     P = {"W_q": np.log(2) * np.array([[1.0, 1.0], [0.0, 0.0]]),
@@ -419,7 +419,7 @@ def test_hand_example():
     assert np.allclose(multi_head(X, X, P, 1, 1)[1][5], 1 / 3)
 
 
-# src/topics/transformers/multi-head-attention.py:254
+# src/topics/transformers/multi-head-attention.py:255
 def test_output_is_the_sum_of_heads():
     rng = np.random.default_rng(2)
     for _ in range(20):
@@ -434,7 +434,7 @@ def test_output_is_the_sum_of_heads():
         assert np.allclose(Y, parts, atol=1e-12)
 
 
-# src/topics/transformers/multi-head-attention.py:350
+# src/topics/transformers/multi-head-attention.py:351
 def test_multi_head_is_torch():
     rng = np.random.default_rng(3)
     for trial in range(24):
@@ -451,7 +451,7 @@ def test_multi_head_is_torch():
         check_against_torch_module(rng, heads, T, S, biases, cross, mask)
 
 
-# src/topics/transformers/multi-head-attention.py:400
+# src/topics/transformers/multi-head-attention.py:401
 def test_grouped_heads_are_torch():
     rng = np.random.default_rng(4)
     for trial in range(28):
@@ -460,7 +460,7 @@ def test_grouped_heads_are_torch():
     check_against_sdpa(rng, 4, 2, "none", size=300.0)
 
 
-# src/topics/transformers/multi-head-attention.py:408
+# src/topics/transformers/multi-head-attention.py:409
 def test_multi_head_edges():
     rng = np.random.default_rng(5)
     _, _, P = random_layer(rng, 4, 2)
@@ -474,7 +474,7 @@ def test_multi_head_edges():
     assert np.allclose(multi_head(same, same, P, 4, 2)[1][5], 0.2)
 
 
-# src/topics/transformers/multi-head-attention.py:689
+# src/topics/transformers/multi-head-attention.py:690
 def test_grouped_is_multi_head_with_equal_weights():
     rng = np.random.default_rng(6)
     for heads, kv_heads in [(4, 1), (4, 2), (6, 3), (5, 5), (6, 1)] * 4:
@@ -487,7 +487,7 @@ def test_grouped_is_multi_head_with_equal_weights():
         assert np.allclose(multi_head(x, source, P, heads, kv_heads)[0], want, atol=1e-12)
 
 
-# src/topics/transformers/multi-head-attention.py:701
+# src/topics/transformers/multi-head-attention.py:702
 def test_mla_is_deepseek():
     import warnings
 
@@ -537,7 +537,7 @@ def test_mla_is_deepseek():
                            atol=1e-12)
 
 
-# src/topics/transformers/multi-head-attention.py:750
+# src/topics/transformers/multi-head-attention.py:751
 def test_cache_of_published_models():
     assert 2 * cache_numbers(80, 8, 128) == 327_680
     assert cache_numbers(61, latent=576) == 35_136
@@ -545,7 +545,7 @@ def test_cache_of_published_models():
     assert round(100 * (1 - 6 * V2 / (16 * old)), 1) == 93.3
 
 
-# src/topics/transformers/multi-head-attention.py:942
+# src/topics/transformers/multi-head-attention.py:943
 def test_flash_is_torch():
     import torch
 
@@ -584,7 +584,7 @@ def test_flash_is_torch():
         assert np.allclose(slow.arrays["lam"], S.logsumexp(dim=1).numpy(), atol=1e-10)
 
 
-# src/topics/transformers/multi-head-attention.py:980
+# src/topics/transformers/multi-head-attention.py:981
 def test_traffic():
     rng = np.random.default_rng(9)
     for n, d, r in [(8, 3, 4), (12, 5, 3), (16, 2, 16), (6, 7, 1)]:
@@ -604,7 +604,7 @@ def test_traffic():
         assert slow.moved == plain_traffic(n, d)
 
 
-# src/topics/transformers/multi-head-attention.py:1035
+# src/topics/transformers/multi-head-attention.py:1036
 def test_qk_norm_is_torch():
     import torch
 
@@ -624,7 +624,7 @@ def test_qk_norm_is_torch():
     assert not qk_norm_scores(np.zeros((2, 3)), np.ones((4, 3)), 2.0).any()
 
 
-# src/topics/transformers/multi-head-attention.py:1149
+# src/topics/transformers/multi-head-attention.py:1150
 def test_failures():
     rng = np.random.default_rng(10)
     z = rng.normal(size=(2, 5, 6))
@@ -639,7 +639,7 @@ def test_failures():
         assert np.allclose(one_row(s, V, 4, False), want, atol=1e-12) == (peak < 4)
 
 
-# src/topics/transformers/multi-head-attention.py:1195
+# src/topics/transformers/multi-head-attention.py:1196
 def test_shared_by_hand():
     X = np.array([[[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]])
     P = {"W_q": np.log(2) * np.array([[1.0, 1.0], [0.0, 0.0]]),
@@ -648,7 +648,7 @@ def test_shared_by_hand():
     assert np.allclose(shared_by_hand(), multi_head(X, X, P, 2, 1)[0][0], atol=1e-12)
 
 
-# src/topics/transformers/multi-head-attention.py:1222
+# src/topics/transformers/multi-head-attention.py:1223
 def test_join():
     rng = np.random.default_rng(11)
     for trial in range(20):
@@ -663,7 +663,7 @@ def test_join():
         assert np.allclose(lam, np.logaddexp.reduce(S, axis=1), atol=1e-10)
 
 
-# src/topics/transformers/multi-head-attention.py:1253
+# src/topics/transformers/multi-head-attention.py:1254
 def test_gate_gradients():
     rng = np.random.default_rng(12)
     for heads, kv_heads in [(4, 2), (3, 3), (5, 1)]:
@@ -679,7 +679,7 @@ def test_gate_gradients():
             assert np.isclose(got[h], (dy * (Y - gated)).sum(), atol=1e-9)
 
 
-# src/topics/transformers/multi-head-attention.py:1287
+# src/topics/transformers/multi-head-attention.py:1288
 def test_pool_heads():
     rng = np.random.default_rng(13)
     for heads, kv_heads in [(6, 2), (4, 4), (6, 3), (4, 1)]:
@@ -696,7 +696,7 @@ def test_pool_heads():
             assert np.allclose(pooled[n], P[n], atol=1e-12)
 
 
-# src/topics/transformers/multi-head-attention.py:1323
+# src/topics/transformers/multi-head-attention.py:1324
 def test_induction():
     rng = np.random.default_rng(14)
     for _ in range(20):
