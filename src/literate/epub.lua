@@ -13,6 +13,15 @@ local function own(id)
   return prefix .. "--" .. id
 end
 
+-- A boxed formula gets its box from the style sheet: few readers draw MathML's own.
+function Math(el)
+  local inner = el.mathtype == "DisplayMath" and el.text:match("^%s*\\boxed%s*(%b{})%s*$")
+  if inner then
+    el.text = inner:sub(2, -2)
+    return pandoc.Span(el, pandoc.Attr("", { "keyeq" }))
+  end
+end
+
 local function numbered(label)
   local n = figures[label]
   return number == "" and tostring(n) or number .. "." .. n
@@ -34,7 +43,9 @@ function Link(el)
 end
 
 function Span(el)
-  if el.classes:includes("figref") then
+  if el.classes:includes("keyeq") then
+    return el
+  elseif el.classes:includes("figref") then
     local label = el.attributes.target
     return pandoc.Link("Figure\u{A0}" .. numbered(label), "#" .. own(label))
   elseif el.classes:includes("xref") then
@@ -78,6 +89,9 @@ function Header(el)
     el.identifier = own(id)
   end
   el.level = el.level + shift
+  if id ~= "" and el.identifier == prefix then
+    return { el, pandoc.Div({}, pandoc.Attr(own(id))) }
+  end
   return el
 end
 
@@ -156,7 +170,7 @@ local function collect(doc)
 end
 
 local convert = {
-  Link = Link, Span = Span, Cite = Cite, HorizontalRule = HorizontalRule,
+  Math = Math, Link = Link, Span = Span, Cite = Cite, HorizontalRule = HorizontalRule,
   CodeBlock = CodeBlock, Header = Header, Div = Div,
 }
 

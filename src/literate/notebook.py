@@ -76,7 +76,15 @@ def _quiet(code: str) -> str:
         statements = ast.parse(code).body
     except SyntaxError:  # a magic; the notebook shows it as it stands
         return code
-    return f"{code.rstrip()};" if statements and isinstance(statements[-1], ast.Expr) else code
+    if not statements or not isinstance(statements[-1], ast.Expr):
+        return code
+    lines = code.split("\n")
+    at = (statements[-1].end_lineno or 1) - 1
+    line = lines[at].encode()  # ast counts bytes
+    head, tail = line[: statements[-1].end_col_offset], line[statements[-1].end_col_offset :]
+    if not tail.strip().startswith(b";"):
+        lines[at] = (head + b";" + tail).decode()
+    return "\n".join(lines)
 
 
 def _run(name: str) -> list[str]:

@@ -149,8 +149,8 @@ def page(terms: tuple[Term, ...], book: Book) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def listing(terms: tuple[Term, ...], book: Book, link: Link) -> str:
-    """The terms as markdown, a heading for each letter."""
+def listing(terms: tuple[Term, ...], book: Book, link: Link, letter_as: str = "## {}") -> str:
+    """The terms as markdown, each letter above its own."""
     blocks = []
     for letter, group in letters(terms):
         items = []
@@ -160,7 +160,7 @@ def listing(terms: tuple[Term, ...], book: Book, link: Link) -> str:
                 items.append(f"- {term.words}: see *{term.see}*")
             elif links:
                 items.append(f"- **{term.words}**: {links}")
-        blocks += [f"## {letter}", "\n".join(items)]
+        blocks += [letter_as.format(letter), "\n".join(items)]
     return "\n\n".join(blocks)
 
 

@@ -57,7 +57,8 @@ def _index(builder: Builder, found: tuple[Term, ...]) -> str:
     def link(name: str, anchor: str) -> str:
         return f"#{name.replace('/', '-')}--{anchor}"
 
-    return f"# {terms.TITLE} {{#index}}\n\n{terms.listing(found, builder.book(), link)}\n"
+    listed = terms.listing(found, builder.book(), link, letter_as="**{}**")
+    return f"# {terms.TITLE} {{#index}}\n\n{listed}\n"
 
 
 def _gathered(builder: Builder) -> Book:

@@ -97,6 +97,15 @@ def test_mathematics_is_mathml(pages: dict[str, ElementTree.Element]) -> None:
     assert all(formula.find(f".//{MATH}annotation") is not None for formula in formulas)
 
 
+def test_the_key_equation_has_a_box(pages: dict[str, ElementTree.Element]) -> None:
+    page = page_of(pages, "transformers-attention")
+    boxes = page.findall(f".//{HTML}span[@class='keyeq']")
+    assert len(boxes) == 1
+    formula = boxes[0].find(f"{MATH}math")
+    assert formula is not None and formula.find(f".//{MATH}menclose") is None
+    assert formula.find(f".//{MATH}mfrac") is not None
+
+
 def test_a_figure_has_its_number_and_words(pages: dict[str, ElementTree.Element]) -> None:
     page = page_of(pages, "transformers-attention")
     figure = page.find(f".//{HTML}figure")

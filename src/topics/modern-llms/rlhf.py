@@ -988,7 +988,7 @@ def test_overoptimisation():
 # From $n \ge k$ samples of which $c$ are right, the unbiased estimate of that probability is one minus the chance that $k$ drawn without replacement are all wrong [@chen2021evaluating]:
 #
 # $$
-# \text{pass@}k = 1 - \binom{n - c}{k} \Big/ \binom{n}{k}
+# \text{pass@}k = 1 - \frac{\binom{n - c}{k}}{\binom{n}{k}}
 # $$
 #
 # Without a checker you can vote.
