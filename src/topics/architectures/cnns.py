@@ -243,6 +243,8 @@ def test_shifted():
         assert torch.equal(shifted(X, d)[..., d:], X[..., :-d])
         assert shifted(X, d)[..., :d].abs().max() == 0
     assert torch.equal(shifted(X, 0), X)
+    wide = torch.arange(6.0).reshape(1, 1, 2, 3)
+    assert shifted(wide, 1).tolist() == [[[[0, 0, 1], [0, 3, 4]]]]
 
 
 def test_training_learns_and_accuracy_counts():

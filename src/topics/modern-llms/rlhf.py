@@ -389,7 +389,10 @@ def test_policy_gradient_is_unbiased():
         (t.softmax(dim=0) @ torch.tensor(r)).backward()
         for b in (0.0, 5.0, rng.normal()):
             mean, variance = reinforce_moments(theta, r, b)
-            assert np.allclose(mean, t.grad.numpy(), atol=1e-12) and variance >= 0
+            assert np.allclose(mean, t.grad.numpy(), atol=1e-12)
+            p = t.detach().softmax(dim=0).numpy()
+            length = 1 - 2 * p + p @ p  # of each row of grad log pi, squared
+            assert np.isclose(variance, p @ ((r - b) ** 2 * length) - mean @ mean)
     one, _ = reinforce_moments(np.array([50.0, 0.0]), np.ones(2), 0.0)
     assert np.allclose(one, 0)
 
@@ -563,6 +566,9 @@ def test_clipped_and_its_gradient():
         loss.sum().backward()
         dead = ((A > 0) & (rho > 1 + eps)) | ((A < 0) & (rho < 1 - eps))
         assert np.allclose(t.grad.numpy(), np.where(dead, 0.0, -A), atol=1e-12)
+    far, one = torch.tensor([0.1, 9.0]), torch.ones(2)
+    assert torch.allclose(clipped(far, one), torch.tensor([-0.1, -1.2]))
+    assert torch.allclose(clipped(far, -one), torch.tensor([0.8, 9.0]))
 
 
 def test_token_rewards_sum_to_the_objective():

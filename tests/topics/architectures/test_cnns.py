@@ -1,4 +1,4 @@
-# Generated from src/topics/architectures/cnns.py: edit that file, then run doit. digest:cd1ba2fbafa85a71
+# Generated from src/topics/architectures/cnns.py: edit that file, then run doit. digest:27b8c5d620fbe8c0
 
 """Tests of architectures/cnns: Convolutional networks."""
 
@@ -83,7 +83,7 @@ def max_pool_backward(
     return dX
 
 
-# src/topics/architectures/cnns.py:263
+# src/topics/architectures/cnns.py:265
 def random_convolution(rng):
     """Images, filters, biases, stride and padding, all sizes different."""
     B, C, O = rng.permutation(np.arange(1, 5))[:3]
@@ -93,14 +93,14 @@ def random_convolution(rng):
             rng.normal(size=O), s, p)
 
 
-# src/topics/architectures/cnns.py:330
+# src/topics/architectures/cnns.py:332
 def windows_as_rows(X: np.ndarray, k: int, s: int) -> np.ndarray:
     """Padded images (B, C, n_h, n_w) to windows (B, m_h, m_w, C, k, k): a view."""
     view = np.lib.stride_tricks.sliding_window_view(X, (k, k), axis=(2, 3))
     return view[:, :, ::s, ::s].transpose(0, 2, 3, 1, 4, 5)
 
 
-# src/topics/architectures/cnns.py:336
+# src/topics/architectures/cnns.py:338
 def conv_forward(
     X: np.ndarray, W: np.ndarray, b: np.ndarray, s: int = 1, p: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +111,7 @@ def conv_forward(
     return Y.transpose(0, 3, 1, 2), R
 
 
-# src/topics/architectures/cnns.py:346
+# src/topics/architectures/cnns.py:348
 def conv_backward(
     dY: np.ndarray, R: np.ndarray, W: np.ndarray, shape: tuple, s: int = 1, p: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -129,7 +129,7 @@ def conv_backward(
     return dX[:, :, p : p + n_h, p : p + n_w], dW, rows.sum(axis=0)
 
 
-# src/topics/architectures/cnns.py:387
+# src/topics/architectures/cnns.py:389
 def cnn(seed: int) -> nn.Module:
     """28 x 28 pixels, 8 maps of 12 x 12, 16 of 8 x 8, pooled to 4 x 4, 10 scores."""
     torch.manual_seed(seed)
@@ -140,25 +140,25 @@ def cnn(seed: int) -> nn.Module:
     )
 
 
-# src/topics/architectures/cnns.py:397
+# src/topics/architectures/cnns.py:399
 def narrow(seed: int) -> nn.Module:
     """The dense network with about as many parameters as `cnn`."""
     return mlp(7, seed)
 
 
-# src/topics/architectures/cnns.py:402
+# src/topics/architectures/cnns.py:404
 def wide(seed: int) -> nn.Module:
     """The dense network with 128 hidden units."""
     return mlp(128, seed)
 
 
-# src/topics/architectures/cnns.py:407
+# src/topics/architectures/cnns.py:409
 def parameters(model: nn.Module) -> int:
     """Number of learnt numbers."""
     return sum(W.numel() for W in model.parameters())
 
 
-# src/topics/architectures/cnns.py:485
+# src/topics/architectures/cnns.py:487
 def tilt(W: torch.Tensor) -> float:
     """Share of the variance within filters (O, k, k) that a plane explains; the mean."""
     flat = (W - W.mean(dim=(1, 2), keepdim=True)).flatten(1)
@@ -168,7 +168,7 @@ def tilt(W: torch.Tensor) -> float:
     return ((flat @ planes.T) ** 2).sum(dim=1).div((flat**2).sum(dim=1)).mean().item()
 
 
-# src/topics/architectures/cnns.py:547
+# src/topics/architectures/cnns.py:549
 def receptive_field(layers: list[tuple[int, int]]) -> int:
     """Side of the square that one unit sees, after layers (k, stride)."""
     side, step = 1, 1
@@ -178,7 +178,7 @@ def receptive_field(layers: list[tuple[int, int]]) -> int:
     return side
 
 
-# src/topics/architectures/cnns.py:556
+# src/topics/architectures/cnns.py:558
 def vgg16() -> dict[str, tuple[int, int]]:
     """Parameters and multiply-adds of VGG-16's two halves, for 224 x 224 pixels."""
     C, n, conv = 3, 224, [0, 0]
@@ -194,7 +194,7 @@ def vgg16() -> dict[str, tuple[int, int]]:
     return {"convolutional": tuple(conv), "dense": tuple(dense)}
 
 
-# src/topics/architectures/cnns.py:625
+# src/topics/architectures/cnns.py:627
 def check_gradients(X, W, b, s, p, rng):
     """Forward and backward by im2col against torch's conv2d."""
     x, w, bias = (torch.from_numpy(a).requires_grad_() for a in (X, W, b))
@@ -208,32 +208,32 @@ def check_gradients(X, W, b, s, p, rng):
         assert np.allclose(ours, theirs.grad.numpy(), atol=1e-11)
 
 
-# src/topics/architectures/cnns.py:824
+# src/topics/architectures/cnns.py:826
 def slide_by_hand() -> list[int]:
     """The four outputs."""
     return [1, 1, 1, 1]
 
 
-# src/topics/architectures/cnns.py:850
+# src/topics/architectures/cnns.py:852
 def two_counts(C: int, O: int, k: int) -> tuple[int, int]:
     """Parameters of the full convolution and of the separable pair."""
     return O * (C * k * k + 1), C * k * k + O * (C + 1)
 
 
-# src/topics/architectures/cnns.py:872
+# src/topics/architectures/cnns.py:874
 def mean_pool(X: np.ndarray, k: int) -> np.ndarray:
     """Means (B, C, n_h / k, n_w / k) of X (B, C, n_h, n_w)."""
     B, C, n_h, n_w = X.shape
     return X.reshape(B, C, n_h // k, k, n_w // k, k).mean(axis=(3, 5))
 
 
-# src/topics/architectures/cnns.py:880
+# src/topics/architectures/cnns.py:882
 def mean_pool_backward(dY: np.ndarray, k: int) -> np.ndarray:
     """dX (B, C, k * m_h, k * m_w) from dY (B, C, m_h, m_w)."""
     return np.repeat(np.repeat(dY, k, axis=2), k, axis=3) / k**2
 
 
-# src/topics/architectures/cnns.py:909
+# src/topics/architectures/cnns.py:911
 def patch_embedding(X: np.ndarray, E: np.ndarray, k: int) -> np.ndarray:
     """Tokens (B, m_h * m_w, D) for images (B, C, k m_h, k m_w) and E (C k k, D)."""
     B, C, n_h, n_w = X.shape
@@ -241,7 +241,7 @@ def patch_embedding(X: np.ndarray, E: np.ndarray, k: int) -> np.ndarray:
     return blocks.reshape(B, -1, C * k * k) @ E
 
 
-# src/topics/architectures/cnns.py:937
+# src/topics/architectures/cnns.py:939
 def causal_conv(X: np.ndarray, W: np.ndarray, b: np.ndarray, g: int = 1) -> np.ndarray:
     """X (B, T, D_in), W (k, D_in, D_out), b (D_out,): Y (B, T, D_out)."""
     T, past = X.shape[1], g * (len(W) - 1)
@@ -249,7 +249,7 @@ def causal_conv(X: np.ndarray, W: np.ndarray, b: np.ndarray, g: int = 1) -> np.n
     return b + sum(X[:, past - g * u : past - g * u + T] @ W_u for u, W_u in enumerate(W))
 
 
-# src/topics/architectures/cnns.py:971
+# src/topics/architectures/cnns.py:973
 def pooled_cnn(seed: int) -> nn.Module:
     """As `cnn`, with the mean over places before the last layer."""
     torch.manual_seed(seed)
@@ -268,9 +268,11 @@ def test_shifted():
         assert torch.equal(shifted(X, d)[..., d:], X[..., :-d])
         assert shifted(X, d)[..., :d].abs().max() == 0
     assert torch.equal(shifted(X, 0), X)
+    wide = torch.arange(6.0).reshape(1, 1, 2, 3)
+    assert shifted(wide, 1).tolist() == [[[[0, 0, 1], [0, 3, 4]]]]
 
 
-# src/topics/architectures/cnns.py:248
+# src/topics/architectures/cnns.py:250
 def test_training_learns_and_accuracy_counts():
     rng = torch.Generator().manual_seed(1)
     X = torch.randn(200, 1, 28, 28, generator=rng)
@@ -286,7 +288,7 @@ def test_training_learns_and_accuracy_counts():
     assert accuracy(lambda X: nn.functional.one_hot(y * 0, 10), X, y) == (y == 0).float().mean()
 
 
-# src/topics/architectures/cnns.py:272
+# src/topics/architectures/cnns.py:274
 def test_conv_loops_is_torchs():
     rng = np.random.default_rng(2)
     for _ in range(20):
@@ -296,7 +298,7 @@ def test_conv_loops_is_torchs():
         assert got.shape == want.shape and np.allclose(got, want.numpy(), atol=1e-12)
 
 
-# src/topics/architectures/cnns.py:281
+# src/topics/architectures/cnns.py:283
 def test_convolution_is_equivariant():
     rng = np.random.default_rng(3)
     X, W = rng.normal(size=(2, 3, 9, 11)), rng.normal(size=(4, 3, 3, 3))
@@ -307,7 +309,7 @@ def test_convolution_is_equivariant():
                            Y[:, :, : Y.shape[2] - down, : Y.shape[3] - right])
 
 
-# src/topics/architectures/cnns.py:291
+# src/topics/architectures/cnns.py:293
 def test_max_pool_is_torchs():
     rng = np.random.default_rng(4)
     for trial in range(24):
@@ -323,7 +325,7 @@ def test_max_pool_is_torchs():
         assert np.array_equal(max_pool_backward(dY, winner, X.shape, k), x.grad.numpy())
 
 
-# src/topics/architectures/cnns.py:638
+# src/topics/architectures/cnns.py:640
 def test_im2col_is_torchs():
     rng = np.random.default_rng(5)
     for _ in range(20):
@@ -332,7 +334,7 @@ def test_im2col_is_torchs():
     check_gradients(1e6 * X[:, :, : W.shape[2], : W.shape[2]], W, b, 1, 0, rng)  # one window
 
 
-# src/topics/architectures/cnns.py:646
+# src/topics/architectures/cnns.py:648
 def test_windows_are_a_view():
     X = np.arange(2 * 3 * 6 * 7.0).reshape(2, 3, 6, 7)
     R = windows_as_rows(X, 3, 2)
@@ -340,7 +342,7 @@ def test_windows_are_a_view():
     assert np.array_equal(R[1, 1, 2], X[1, :, 2:5, 4:7])
 
 
-# src/topics/architectures/cnns.py:653
+# src/topics/architectures/cnns.py:655
 def test_networks():
     X = torch.zeros(2, 1, 28, 28)
     assert cnn(0)(X).shape == narrow(0)(X).shape == wide(0)(X).shape == (2, 10)
@@ -354,7 +356,7 @@ def test_networks():
         assert not torch.equal(make(3)[-1].weight, make(4)[-1].weight)
 
 
-# src/topics/architectures/cnns.py:666
+# src/topics/architectures/cnns.py:668
 def test_tilt():
     ramp = torch.arange(5.0) - 2
     slopes = torch.stack([ramp[:, None] + 0 * ramp, 3 * ramp[:, None] - ramp + 7])
@@ -365,7 +367,7 @@ def test_tilt():
     assert abs(tilt(slopes[:1] + bowl) - 50 / 120) < 1e-6
 
 
-# src/topics/architectures/cnns.py:676
+# src/topics/architectures/cnns.py:678
 def test_receptive_field_is_where_gradients_arrive():
     rng = np.random.default_rng(6)
     for _ in range(20):
@@ -379,7 +381,7 @@ def test_receptive_field_is_where_gradients_arrive():
         assert X.grad[0, 0, 0].nonzero().max() + 1 == receptive_field(layers)
 
 
-# src/topics/architectures/cnns.py:689
+# src/topics/architectures/cnns.py:691
 def test_vgg16():
     layers, C = [], 3
     for O in [64] * 2 + [128] * 2 + [256] * 3 + [512] * 6:
@@ -394,7 +396,7 @@ def test_vgg16():
     assert vgg16()["convolutional"][1] > first and vgg16()["convolutional"][1] == 15_346_630_656
 
 
-# src/topics/architectures/cnns.py:832
+# src/topics/architectures/cnns.py:834
 def test_slide_by_hand():
     x = np.array([0.0, 0, 1, 3, 6, 10])[None, None, None]
     want = conv_loops(np.repeat(x, 3, axis=2), np.eye(3)[1][None, None, :, None]
@@ -402,7 +404,7 @@ def test_slide_by_hand():
     assert list(slide_by_hand()) == list(want[0, 0, 0])
 
 
-# src/topics/architectures/cnns.py:858
+# src/topics/architectures/cnns.py:860
 def test_two_counts():
     for C, O, k in ((3, 7, 5), (8, 2, 3), (1, 4, 1)):
         full = nn.Conv2d(C, O, k)
@@ -410,7 +412,7 @@ def test_two_counts():
         assert two_counts(C, O, k) == (parameters(full), parameters(pair))
 
 
-# src/topics/architectures/cnns.py:888
+# src/topics/architectures/cnns.py:890
 def test_mean_pool():
     rng = np.random.default_rng(7)
     for _ in range(20):
@@ -424,7 +426,7 @@ def test_mean_pool():
         assert np.allclose(mean_pool_backward(dY, k), x.grad.numpy())
 
 
-# src/topics/architectures/cnns.py:919
+# src/topics/architectures/cnns.py:921
 def test_patch_embedding():
     rng = np.random.default_rng(8)
     for _ in range(20):
@@ -436,7 +438,7 @@ def test_patch_embedding():
         assert np.allclose(tokens, maps.reshape(B, D, -1).transpose(0, 2, 1))
 
 
-# src/topics/architectures/cnns.py:947
+# src/topics/architectures/cnns.py:949
 def test_causal_conv():
     rng = np.random.default_rng(9)
     for _ in range(20):
@@ -453,7 +455,7 @@ def test_causal_conv():
         assert np.array_equal(causal_conv(X, W, b), causal_conv(X, W, b, 1))
 
 
-# src/topics/architectures/cnns.py:984
+# src/topics/architectures/cnns.py:986
 def test_pooled_cnn():
     model = pooled_cnn(0)
     assert receptive_field([(5, 2), (5, 1)]) == 13

@@ -1,4 +1,4 @@
-# Generated from src/topics/modern-llms/fine-tuning.py: edit that file, then run doit. digest:4f319c498378abbb
+# Generated from src/topics/modern-llms/fine-tuning.py: edit that file, then run doit. digest:9ff443cfed3b9e99
 
 """Tests of modern-llms/fine-tuning: Fine-tuning."""
 
@@ -149,27 +149,27 @@ def distillation(student: torch.Tensor, teacher: torch.Tensor, tau: float) -> to
     return tau**2 * (p * (p.log() - log_q)).sum(dim=1).mean()
 
 
-# src/topics/modern-llms/fine-tuning.py:643
-def tiny_letters(seed):
+# src/topics/modern-llms/fine-tuning.py:647
+def random_letters(seed):
     torch.manual_seed(seed)
     return LetterModel(D=3, h=5)
 
 
-# src/topics/modern-llms/fine-tuning.py:825
+# src/topics/modern-llms/fine-tuning.py:850
 def pulled_by_hand(h: float, t: float, theta_0: float, lam: float) -> tuple[float, float]:
     """The minimum, and the old loss."""
     theta = (h * t + lam * theta_0) / (h + lam)
     return theta, (theta - theta_0) ** 2 / 2
 
 
-# src/topics/modern-llms/fine-tuning.py:848
+# src/topics/modern-llms/fine-tuning.py:873
 def accuracy_error(a: float, n: int) -> tuple[float, float]:
     """Standard error; examples for a standard error of 0.01."""
     variance = a * (1 - a)
     return (variance / n) ** 0.5, variance / 0.01**2
 
 
-# src/topics/modern-llms/fine-tuning.py:870
+# src/topics/modern-llms/fine-tuning.py:895
 def layered_rates(layers: list[nn.Module], lr: float, decay: float) -> list[dict]:
     """One group for each layer, first to last, as torch.optim takes them."""
     top = len(layers) - 1
@@ -177,14 +177,14 @@ def layered_rates(layers: list[nn.Module], lr: float, decay: float) -> list[dict
             for i, layer in enumerate(layers)]
 
 
-# src/topics/modern-llms/fine-tuning.py:899
+# src/topics/modern-llms/fine-tuning.py:924
 def head_fisher(E: np.ndarray, w: np.ndarray) -> np.ndarray:
     """(D,) for E (n, D), w (D,)."""
     p = 1 / (1 + np.exp(-E @ w))
     return ((p * (1 - p))[:, None] * E**2).mean(axis=0)
 
 
-# src/topics/modern-llms/fine-tuning.py:926
+# src/topics/modern-llms/fine-tuning.py:951
 def soup(models: list[nn.Module]) -> nn.Module:
     """A new model with the mean of the weights."""
     mixed = copy.deepcopy(models[0])
@@ -194,7 +194,7 @@ def soup(models: list[nn.Module]) -> nn.Module:
     return mixed
 
 
-# src/topics/modern-llms/fine-tuning.py:956
+# src/topics/modern-llms/fine-tuning.py:981
 def replay_mixture(new: torch.Tensor, old: torch.Tensor, B: int, q: float) -> list:
     """For `train`: [(new, B_new), (old, B_old)] with B_new + B_old = B."""
     kept = round(q * B)
@@ -247,17 +247,44 @@ def test_letter_model_reads_windows():
         assert x.shape == (300, 12) and torch.equal(x[:, -1] + 1, target)
         assert torch.equal(x[:, 0] + 12, target)
         assert low <= x.min() and target.max() < high and target.max() > high - 30
+    assert len(encode("ab" * 200_001)) == 400_000
+    assert encode("aBa!", 3).tolist() == [2, 3, 2]
     model = LetterModel(D=4, h=8)
     assert model(batch(long, 5, rng)[0]).shape == (5, 36)
+    sizes = 36 * 16, (12 * 16 + 1) * 192, (192 + 1) * 36  # letters, hidden, out
+    assert sum(W.numel() for W in LetterModel().parameters()) == sum(sizes)
     assert abs(held_out_loss(LetterModel(), long) - np.log(36)) < 0.3
 
 
-# src/topics/modern-llms/fine-tuning.py:648
+# src/topics/modern-llms/fine-tuning.py:652
+def test_held_out_is_held_out():
+    text, seen = torch.cat([torch.zeros(900), torch.ones(100)]).long(), []
+
+    def sure(x):  # a model that is sure of character 1, and notes what it is shown
+        seen.append(x)
+        return F.one_hot(torch.ones(len(x), dtype=torch.long), 36) * 50.0
+
+    assert held_out_loss(sure, text) == held_out_loss(sure, text) < 1e-6
+    assert seen[0].shape == (2000, 12) and (seen[0] == 1).all()
+    assert torch.equal(*seen)  # the same windows each time, so losses can be compared
+
+
+# src/topics/modern-llms/fine-tuning.py:664
+def test_rate_falls_to_zero():
+    text = torch.zeros(200, dtype=torch.long)  # all windows are equal
+    for steps, want in ((1, 1), (2, 1 + 1 / 2), (4, 1 + 3 / 4 + 2 / 4 + 1 / 4)):
+        start = random_letters(12)
+        model = train(copy.deepcopy(start), [(text, 4)], steps, seed=0, lr=1e-4)
+        way = (model.out.bias - start.out.bias).abs()  # Adam, equal gradients: the rates
+        assert torch.allclose(way, torch.full((36,), want * 1e-4), rtol=0.02, atol=0)
+
+
+# src/topics/modern-llms/fine-tuning.py:673
 def test_train_mixes_and_penalises():
     one, two = torch.zeros(200, dtype=torch.long), torch.ones(200, dtype=torch.long)
-    model = train(tiny_letters(5), [(one, 8), (two, 8)], 150, seed=0, lr=3e-2)
+    model = train(random_letters(5), [(one, 8), (two, 8)], 150, seed=0, lr=3e-2)
     assert held_out_loss(model, one) < 0.1 and held_out_loss(model, two) < 0.1
-    start = tiny_letters(6)
+    start = random_letters(6)
     held = train(copy.deepcopy(start), [(one, 8)], 60, 0, lr=1e-3,
                  penalty=pull(start, [torch.ones_like(W) for W in start.parameters()], 1e4))
     free = train(copy.deepcopy(start), [(one, 8)], 60, 0, lr=1e-3)
@@ -269,10 +296,10 @@ def test_train_mixes_and_penalises():
     assert moved(held) < 0.2 * moved(free)
 
 
-# src/topics/modern-llms/fine-tuning.py:664
+# src/topics/modern-llms/fine-tuning.py:689
 def test_pull_is_the_penalty():
-    start = tiny_letters(7)
-    model = tiny_letters(8)
+    start = random_letters(7)
+    model = random_letters(8)
     strengths = [torch.rand(W.shape, generator=torch.Generator().manual_seed(9)) for W in start.parameters()]
     value = pull(start, strengths, 3.0)(model)
     want = 1.5 * sum((F_i * (W - W0).square()).sum() for F_i, W, W0
@@ -287,9 +314,9 @@ def test_pull_is_the_penalty():
         assert torch.allclose(Q, 0.75 * W0 + 0.25 * W)
 
 
-# src/topics/modern-llms/fine-tuning.py:681
+# src/topics/modern-llms/fine-tuning.py:706
 def test_fisher_is_the_expectation():
-    model, text = tiny_letters(10), torch.arange(300) * 7 % 35
+    model, text = random_letters(10), torch.arange(300) * 7 % 35
     x = torch.stack([text[i : i + 12] for i in range(35)])  # all the windows there are
     want = [torch.zeros_like(W) for W in model.parameters()]
     for window in x.split(1):  # every outcome, weighted by its probability
@@ -304,7 +331,7 @@ def test_fisher_is_the_expectation():
         assert torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1] > 0.9
 
 
-# src/topics/modern-llms/fine-tuning.py:697
+# src/topics/modern-llms/fine-tuning.py:722
 def test_distillation():
     rng = torch.Generator().manual_seed(17)
     for _ in range(20):
@@ -320,7 +347,7 @@ def test_distillation():
         assert torch.allclose(z.grad, tau * (q - p) / B)
 
 
-# src/topics/modern-llms/fine-tuning.py:834
+# src/topics/modern-llms/fine-tuning.py:859
 def test_pulled_by_hand():
     for h, t, theta_0, lam in ((1, 3, 1, 1), (2, -1, 4, 0), (0.5, 2, 0, 5)):
         want = pulled_back(lambda x: h * (x - t), np.array([float(theta_0)]), np.ones(1), lam, 0.1, 3000)[0]
@@ -328,14 +355,14 @@ def test_pulled_by_hand():
         assert np.isclose(theta, want) and np.isclose(old, (want - theta_0) ** 2 / 2)
 
 
-# src/topics/modern-llms/fine-tuning.py:857
+# src/topics/modern-llms/fine-tuning.py:882
 def test_accuracy_error():
     drawn = np.random.default_rng(12).binomial(200, 0.7, size=20_000) / 200
     error, n = accuracy_error(0.7, 200)
     assert abs(error / drawn.std() - 1) < 0.03 and np.isclose(n, 2100)
 
 
-# src/topics/modern-llms/fine-tuning.py:880
+# src/topics/modern-llms/fine-tuning.py:905
 def test_layered_rates():
     layers = [nn.Linear(2, 3), nn.Linear(3, 4), nn.Linear(4, 1)]
     groups = layered_rates(layers, 0.1, 0.5)
@@ -348,7 +375,7 @@ def test_layered_rates():
     assert np.allclose(steps, [0.025, 0.05, 0.1], atol=1e-6)
 
 
-# src/topics/modern-llms/fine-tuning.py:908
+# src/topics/modern-llms/fine-tuning.py:933
 def test_head_fisher():
     rng = np.random.default_rng(13)
     for _ in range(20):
@@ -360,16 +387,16 @@ def test_head_fisher():
         assert np.allclose(head_fisher(E, w), want)
 
 
-# src/topics/modern-llms/fine-tuning.py:938
+# src/topics/modern-llms/fine-tuning.py:963
 def test_soup():
-    models = [tiny_letters(seed) for seed in (14, 15, 16)]
+    models = [random_letters(seed) for seed in (14, 15, 16)]
     mixed = soup(models)
     for W, *others in zip(mixed.parameters(), *(m.parameters() for m in models)):
         assert torch.allclose(W, sum(others) / 3)
-    assert torch.equal(models[0].out.bias, tiny_letters(14).out.bias)
+    assert torch.equal(models[0].out.bias, random_letters(14).out.bias)
 
 
-# src/topics/modern-llms/fine-tuning.py:965
+# src/topics/modern-llms/fine-tuning.py:990
 def test_replay_mixture():
     new, old = torch.zeros(3), torch.ones(3)
     for q, want in ((0.1, (230, 26)), (0.0, (256, 0)), (0.5, (128, 128))):

@@ -1,4 +1,4 @@
-# Generated from src/topics/modern-llms/instruction-tuning.py: edit that file, then run doit. digest:60b1b16f8b9c176d
+# Generated from src/topics/modern-llms/instruction-tuning.py: edit that file, then run doit. digest:3056de07b0ad9c89
 
 """Tests of modern-llms/instruction-tuning: Instruction tuning."""
 
@@ -199,12 +199,12 @@ def padded(pairs: list[tuple], T: int = 11) -> tuple[torch.Tensor, torch.Tensor]
 
 
 # src/topics/modern-llms/instruction-tuning.py:302
-def tiny(seed=0, V=11):
+def random_lm(seed=0, V=11):
     torch.manual_seed(seed)
     return TinyLM(V, D=8, L=2, H=2, T=16).double()
 
 
-# src/topics/modern-llms/instruction-tuning.py:502
+# src/topics/modern-llms/instruction-tuning.py:534
 def chatml(messages: list[dict], add_generation_prompt: bool = False) -> str:
     """The text of a conversation; each message has a role and a content."""
     text = "".join(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n"
@@ -212,7 +212,7 @@ def chatml(messages: list[dict], add_generation_prompt: bool = False) -> str:
     return text + ("<|im_start|>assistant\n" if add_generation_prompt else "")
 
 
-# src/topics/modern-llms/instruction-tuning.py:509
+# src/topics/modern-llms/instruction-tuning.py:541
 def assistant_spans(messages: list[dict]) -> list[tuple[int, int]]:
     """Places (start, end) in the text that the assistant wrote, end marks included."""
     spans, at = [], 0
@@ -224,7 +224,7 @@ def assistant_spans(messages: list[dict]) -> list[tuple[int, int]]:
     return spans
 
 
-# src/topics/modern-llms/instruction-tuning.py:591
+# src/topics/modern-llms/instruction-tuning.py:623
 def tool_calls(text: str) -> list[dict]:
     """The calls in an assistant's message: a name and arguments, or an error."""
     calls = []
@@ -237,7 +237,7 @@ def tool_calls(text: str) -> list[dict]:
     return calls
 
 
-# src/topics/modern-llms/instruction-tuning.py:603
+# src/topics/modern-llms/instruction-tuning.py:635
 def answer_calls(message: dict, tools: dict) -> list[dict]:
     """One tool message for each call in an assistant's message."""
     results = []
@@ -253,7 +253,7 @@ def answer_calls(message: dict, tools: dict) -> list[dict]:
     return results
 
 
-# src/topics/modern-llms/instruction-tuning.py:663
+# src/topics/modern-llms/instruction-tuning.py:695
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}"
     "{% if m['role'] == 'assistant' %}{% generation %}{{ m['content'] + '<|im_end|>' }}"
@@ -263,7 +263,7 @@ CHATML = (
 )
 
 
-# src/topics/modern-llms/instruction-tuning.py:672
+# src/topics/modern-llms/instruction-tuning.py:704
 def letter_tokenizer():
     """A Hugging Face tokenizer with one token a character, and ChatML's two marks."""
     from tokenizers import Tokenizer, models
@@ -277,7 +277,7 @@ def letter_tokenizer():
     return fast
 
 
-# src/topics/modern-llms/instruction-tuning.py:685
+# src/topics/modern-llms/instruction-tuning.py:717
 def random_conversation(rng):
     turns = int(rng.integers(1, 5))
     roles = ["system"] * int(rng.integers(2)) + ["user", "assistant"] * turns
@@ -286,20 +286,20 @@ def random_conversation(rng):
     return [{"role": role, "content": f"x{text}x"} for role, text in zip(roles, texts)]
 
 
-# src/topics/modern-llms/instruction-tuning.py:865
+# src/topics/modern-llms/instruction-tuning.py:904
 def two_turns() -> list[int]:
     """Twelve zeros and ones."""
     return [0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 1, 1]
 
 
-# src/topics/modern-llms/instruction-tuning.py:891
+# src/topics/modern-llms/instruction-tuning.py:930
 def teaching_share(masks: list[list[int]]) -> tuple[float, float]:
     """Padded, packed."""
     counted = sum(map(sum, masks))
     return counted / (len(masks) * max(map(len, masks))), counted / sum(map(len, masks))
 
 
-# src/topics/modern-llms/instruction-tuning.py:912
+# src/topics/modern-llms/instruction-tuning.py:951
 def llama3(messages: list[dict], add_generation_prompt: bool = False) -> str:
     """The text of a conversation."""
     def header(role):
@@ -309,7 +309,7 @@ def llama3(messages: list[dict], add_generation_prompt: bool = False) -> str:
     return "<|begin_of_text|>" + "".join(turns) + opened
 
 
-# src/topics/modern-llms/instruction-tuning.py:950
+# src/topics/modern-llms/instruction-tuning.py:989
 def follows(text: str, instruction: tuple) -> bool:
     """Whether a text obeys an instruction."""
     kind, value = instruction
@@ -324,20 +324,20 @@ def follows(text: str, instruction: tuple) -> bool:
     raise ValueError(f"unknown instruction: {kind}")
 
 
-# src/topics/modern-llms/instruction-tuning.py:989
+# src/topics/modern-llms/instruction-tuning.py:1028
 def neftune(E: np.ndarray, alpha: float, rng: np.random.Generator) -> np.ndarray:
     """E (T, D) with noise."""
     return E + alpha / np.sqrt(E.size) * rng.uniform(-1, 1, size=E.shape)
 
 
-# src/topics/modern-llms/instruction-tuning.py:1016
+# src/topics/modern-llms/instruction-tuning.py:1055
 def win_rate(judge, a: list[str], b: list[str]) -> float:
     """Share of pairs that a wins, between 0 and 1."""
     won = [((judge(x, y) == 0) + (judge(y, x) == 1)) / 2 for x, y in zip(a, b)]
     return sum(won) / len(won)
 
 
-# src/topics/modern-llms/instruction-tuning.py:1051
+# src/topics/modern-llms/instruction-tuning.py:1090
 def cut_anywhere(ids: list[int], T: int) -> np.ndarray:
     """A running text as rows (n, T); what does not fill a row is dropped."""
     return np.array(ids[: len(ids) // T * T], dtype=int).reshape(-1, T)
@@ -363,7 +363,7 @@ def test_masked_loss():
 
 # src/topics/modern-llms/instruction-tuning.py:307
 def test_tiny_lm_is_causal_and_sees_the_past():
-    model, ids = tiny(), torch.tensor([[1, 2, 3, 4, 5]])
+    model, ids = random_lm(), torch.tensor([[1, 2, 3, 4, 5]])
     out = model(ids)
     for t in range(5):
         other = ids.clone()
@@ -375,6 +375,30 @@ def test_tiny_lm_is_causal_and_sees_the_past():
 
 
 # src/topics/modern-llms/instruction-tuning.py:319
+def test_tiny_lm_without_blocks_is_a_sum_of_two_tables():
+    for seed in range(5):
+        model, ids = random_lm(seed), torch.tensor([[3, 3, 1, 7, 0]])
+        model.blocks = nn.ModuleList()
+        words, places = model.words.weight, model.places.weight
+        packed = torch.tensor([[5, 5, 2, 2, 2]])  # each text starts at place 0 again
+        for texts, at in ((None, [0, 1, 2, 3, 4]), (packed, [0, 1, 0, 1, 2])):
+            x = words[ids[0]] + places[at]
+            want = x / x.square().mean(dim=1, keepdim=True).sqrt() @ words.T
+            assert torch.allclose(model(ids, texts)[0], want)
+
+
+# src/topics/modern-llms/instruction-tuning.py:331
+def test_parameters_of_tiny_lm():
+    def check_count(model, V, D, L, T):
+        block = 4 * D * D + 8 * D * D + 5 * D + 2 * D  # attention, ffn, biases, norms
+        count = sum(W.numel() for W in model.parameters())
+        assert count == (V + T) * D + L * block + D and len(model.blocks) == L
+
+    check_count(TinyLM(7), V=7, D=64, L=1, T=48)  # the model of this topic
+    check_count(TinyLM(5, D=6, L=3, H=2, T=9), V=5, D=6, L=3, T=9)
+
+
+# src/topics/modern-llms/instruction-tuning.py:341
 def test_conversation():
     fact = ["Peru", "Lima", "America"]
     for kind, place in (("capital", 1), ("continent", 2)):
@@ -387,7 +411,7 @@ def test_conversation():
     assert decode(ids[0].tolist()).split()[11:] == ["<|pad|>"]
 
 
-# src/topics/modern-llms/instruction-tuning.py:331
+# src/topics/modern-llms/instruction-tuning.py:353
 def test_continued_and_fit():
     texts = ("<|user|> Peru <|assistant|> Lima <|end|> .",
              "<|user|> Cuba <|assistant|> Havana <|end|> .")
@@ -407,7 +431,7 @@ def test_continued_and_fit():
     assert losses[0] == losses[1] > losses[2] > losses[3] and losses[3] < 0.1
 
 
-# src/topics/modern-llms/instruction-tuning.py:350
+# src/topics/modern-llms/instruction-tuning.py:372
 def test_completed():
     rows = torch.tensor([encode("the capital of Peru is Lima ."),
                          encode("the capital of Cuba is Havana .")])
@@ -415,9 +439,27 @@ def test_completed():
     model = fit(TinyLM(len(WORDS), D=16), rows, torch.ones(2, 7), 2e-2, 50, 4, seed=0)
     facts = [["Peru", "Lima"], ["Cuba", "Havana"], ["Cuba", "Lima"], ["Peru", "Paris"]]
     assert completed(model, facts) == 0.5
+    right = {country: capital for country, capital, _ in FACTS[:3]}
+
+    def knows_three(ids):  # logits (B, T, V) of a model that else says "the"
+        countries = [decode(row).split()[3] for row in ids.tolist()]
+        said = torch.tensor([NUMBER[right.get(name, "the")] for name in countries])
+        return F.one_hot(said, len(WORDS))[:, None].expand(-1, ids.shape[1], -1)
+
+    assert completed(knows_three, FACTS[:4]) == 0.75
+    assert completed(knows_three, FACTS[:3]) == 1
+    assert completed(knows_three, FACTS[3:9]) == 0
 
 
-# src/topics/modern-llms/instruction-tuning.py:693
+# src/topics/modern-llms/instruction-tuning.py:725
+def test_letter_tokenizer_loses_nothing():
+    tokenizer, text = letter_tokenizer(), "\n" + "".join(map(chr, range(32, 127)))
+    ids = tokenizer(text + "<|im_end|>")["input_ids"]
+    assert len(ids) == len(set(ids)) == 97  # 96 characters and a mark
+    assert "".join(tokenizer.convert_ids_to_tokens(ids[:-1])) == text
+
+
+# src/topics/modern-llms/instruction-tuning.py:732
 def test_template_and_mask_are_hugging_faces():
     rng, tokenizer = np.random.default_rng(4), letter_tokenizer()
     for trial in range(25):
@@ -437,11 +479,11 @@ def test_template_and_mask_are_hugging_faces():
     assert chatml([]) == "" and assistant_spans([]) == []
 
 
-# src/topics/modern-llms/instruction-tuning.py:712
+# src/topics/modern-llms/instruction-tuning.py:751
 def test_packed_is_apart():
     rng = np.random.default_rng(5)
     for _ in range(20):
-        model = tiny(int(rng.integers(99)))
+        model = random_lm(int(rng.integers(99)))
         lengths = rng.integers(1, 6, size=3)
         parts = [torch.from_numpy(rng.integers(11, size=(1, n))) for n in lengths]
         texts = torch.from_numpy(np.repeat([4, 1, 7], lengths))[None]
@@ -449,7 +491,7 @@ def test_packed_is_apart():
         assert torch.allclose(packed, torch.cat([model(part) for part in parts], dim=1))
 
 
-# src/topics/modern-llms/instruction-tuning.py:723
+# src/topics/modern-llms/instruction-tuning.py:762
 def test_tools():
     good = '<tool_call>{"name": "add", "arguments": {"a": 2, "b": 3}}</tool_call>'
     tools = {"add": lambda a, b: a + b}
@@ -469,7 +511,7 @@ def test_tools():
     assert json.loads(missing[0]["content"]) == {"error": "no tool sub"}
 
 
-# src/topics/modern-llms/instruction-tuning.py:873
+# src/topics/modern-llms/instruction-tuning.py:912
 def test_two_turns():
     words = ("<|user|> hi <|end|> <|assistant|> hello <|end|> "
              "<|user|> bye <|end|> <|assistant|> bye <|end|>").split()
@@ -481,13 +523,13 @@ def test_two_turns():
     assert two_turns() == want
 
 
-# src/topics/modern-llms/instruction-tuning.py:900
+# src/topics/modern-llms/instruction-tuning.py:939
 def test_teaching_share():
     assert teaching_share([[0, 1], [0, 0, 0, 1, 1, 1]]) == (4 / 12, 4 / 8)
     assert teaching_share([[1]]) == (1, 1)
 
 
-# src/topics/modern-llms/instruction-tuning.py:925
+# src/topics/modern-llms/instruction-tuning.py:964
 def test_llama3():
     template = (
         "{{ '<|begin_of_text|>' }}{% for m in messages %}"
@@ -506,7 +548,7 @@ def test_llama3():
         assert llama3(messages, trial % 2 == 1) == want
 
 
-# src/topics/modern-llms/instruction-tuning.py:967
+# src/topics/modern-llms/instruction-tuning.py:1006
 def test_follows():
     text = "lima is the capital, they say. \n"
     cases = {("words at least", 6): True, ("words at least", 7): False,
@@ -522,7 +564,7 @@ def test_follows():
     raise AssertionError("an unknown instruction must be refused")
 
 
-# src/topics/modern-llms/instruction-tuning.py:997
+# src/topics/modern-llms/instruction-tuning.py:1036
 def test_neftune():
     for T, D in ((50, 40), (5, 400)):
         E = np.random.default_rng(7).normal(size=(T, D))
@@ -532,7 +574,7 @@ def test_neftune():
     assert np.array_equal(neftune(E, 0.0, np.random.default_rng(9)), E)
 
 
-# src/topics/modern-llms/instruction-tuning.py:1025
+# src/topics/modern-llms/instruction-tuning.py:1064
 def test_win_rate():
     a, b = ["long answer", "no", "a", "bb"], ["yes", "certainly", "long", "x"]
     assert win_rate(lambda x, y: 0, a, b) == win_rate(lambda x, y: 1, a, b) == 0.5
@@ -551,7 +593,7 @@ def test_win_rate():
     assert win_rate(first_if_close, a[1:3], b[1:3]) == 0.25
 
 
-# src/topics/modern-llms/instruction-tuning.py:1059
+# src/topics/modern-llms/instruction-tuning.py:1098
 def test_cut_anywhere():
     assert cut_anywhere(list(range(11)), 4).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert cut_anywhere([1], 3).shape == (0, 3)

@@ -1,4 +1,4 @@
-# Generated from src/topics/modern-llms/rlhf.py: edit that file, then run doit. digest:e19d83797ca73a3f
+# Generated from src/topics/modern-llms/rlhf.py: edit that file, then run doit. digest:78693ebe7b7a91f4
 
 """Tests of modern-llms/rlhf: Reinforcement learning from human feedback."""
 
@@ -125,7 +125,7 @@ def reinforce_moments(theta: np.ndarray, r: np.ndarray, b: float) -> tuple:
     return mean, float(pi @ ((g - mean) ** 2).sum(axis=1))
 
 
-# src/topics/modern-llms/rlhf.py:433
+# src/topics/modern-llms/rlhf.py:436
 def gae(r: Tensor, V: Tensor, gamma: float, lam: float) -> Tensor:
     """Advantages (B, T) of rewards r (B, T) and values V (B, T); nothing follows."""
     A, following = torch.zeros_like(r), torch.zeros_like(r[:, 0])
@@ -136,13 +136,13 @@ def gae(r: Tensor, V: Tensor, gamma: float, lam: float) -> Tensor:
     return A
 
 
-# src/topics/modern-llms/rlhf.py:443
+# src/topics/modern-llms/rlhf.py:446
 def clipped(rho: Tensor, A: Tensor, eps: float = 0.2) -> Tensor:
     """PPO's loss of each token, from the ratio rho (B, T) and advantage A (B, T)."""
     return -torch.minimum(rho * A, rho.clamp(1 - eps, 1 + eps) * A)
 
 
-# src/topics/modern-llms/rlhf.py:448
+# src/topics/modern-llms/rlhf.py:451
 def token_rewards(score, old: Tensor, log_ref: Tensor, beta: float) -> Tensor:
     """The price of moving at each token (B, T), and the score (B,) at the last."""
     r = -beta * (old - log_ref)
@@ -150,7 +150,7 @@ def token_rewards(score, old: Tensor, log_ref: Tensor, beta: float) -> Tensor:
     return r
 
 
-# src/topics/modern-llms/rlhf.py:455
+# src/topics/modern-llms/rlhf.py:458
 def train(ref: Policy, reward: Callable, beta: float, seed: int, method: str = "ppo",
           steps: int = 40, B: int = 128, G: int = 16,
           reuse: int = 3) -> tuple[Policy, np.ndarray]:
@@ -189,13 +189,13 @@ def train(ref: Policy, reward: Callable, beta: float, seed: int, method: str = "
     return policy, np.array(history + [exact(policy)])
 
 
-# src/topics/modern-llms/rlhf.py:493
+# src/topics/modern-llms/rlhf.py:496
 def entropy(p: np.ndarray) -> np.ndarray:
     """Entropy in nats along the last axis."""
     return -(p * np.log(np.maximum(p, 1e-300))).sum(axis=-1)
 
 
-# src/topics/modern-llms/rlhf.py:619
+# src/topics/modern-llms/rlhf.py:625
 def group_advantages(r: np.ndarray, kind: str) -> np.ndarray:
     """Advantages of rewards r (..., G), G > 1, from their own group."""
     centred = r - r.mean(axis=-1, keepdims=True)
@@ -206,7 +206,7 @@ def group_advantages(r: np.ndarray, kind: str) -> np.ndarray:
     return centred  # "dr. grpo"
 
 
-# src/topics/modern-llms/rlhf.py:629
+# src/topics/modern-llms/rlhf.py:635
 def expected_update(theta: np.ndarray, r: np.ndarray, G: int, kind: str) -> np.ndarray:
     """Exact mean (K,) of the group's average of A_i grad log pi(y_i)."""
     pi = softmax(theta)
@@ -216,14 +216,14 @@ def expected_update(theta: np.ndarray, r: np.ndarray, G: int, kind: str) -> np.n
     return pi[groups].prod(axis=1) @ g
 
 
-# src/topics/modern-llms/rlhf.py:704
+# src/topics/modern-llms/rlhf.py:710
 def kl_estimators(logp: Tensor, log_ref: Tensor) -> Tensor:
     """k1, k2, k3 (3, ...) of samples from p, for KL(p || ref)."""
     log_q = log_ref - logp
     return torch.stack([-log_q, log_q**2 / 2, log_q.exp() - 1 - log_q])
 
 
-# src/topics/modern-llms/rlhf.py:710
+# src/topics/modern-llms/rlhf.py:716
 def estimator_gradients(theta: np.ndarray, theta_ref: np.ndarray) -> tuple:
     """Exact mean (3,), deviation (3,) and mean gradient (3, K), samples held fixed."""
     t = torch.tensor(theta, requires_grad=True)
@@ -235,21 +235,21 @@ def estimator_gradients(theta: np.ndarray, theta_ref: np.ndarray) -> tuple:
     return mean.numpy(), sd.numpy(), torch.stack(gradients).numpy()
 
 
-# src/topics/modern-llms/rlhf.py:721
+# src/topics/modern-llms/rlhf.py:727
 def kl_gradient(theta: np.ndarray, theta_ref: np.ndarray) -> np.ndarray:
     """Gradient (K,) of KL(pi || pi_ref) with respect to the logits of pi."""
     p, u = softmax(theta), np.log(softmax(theta)) - np.log(softmax(theta_ref))
     return p * (u - p @ u)
 
 
-# src/topics/modern-llms/rlhf.py:779
+# src/topics/modern-llms/rlhf.py:785
 def dpo_loss(logp_w, logp_l, ref_w, ref_l, beta: float) -> Tensor:
     """DPO's loss (n,) from the log-probabilities (n,) of winners and losers."""
     delta = (logp_w - ref_w) - (logp_l - ref_l)
     return -nn.functional.logsigmoid(beta * delta)
 
 
-# src/topics/modern-llms/rlhf.py:785
+# src/topics/modern-llms/rlhf.py:791
 def dpo_gradient(theta: np.ndarray, p_ref: np.ndarray, P: np.ndarray, beta: float):
     """Gradient (K,) of DPO's mean loss over all pairs; P[i, j] = P(i beats j)."""
     u = theta - np.log(p_ref)  # log-ratios, up to a constant
@@ -257,14 +257,14 @@ def dpo_gradient(theta: np.ndarray, p_ref: np.ndarray, P: np.ndarray, beta: floa
     return -beta * (wrong.sum(axis=1) - wrong.sum(axis=0)) / len(theta) ** 2
 
 
-# src/topics/modern-llms/rlhf.py:860
+# src/topics/modern-llms/rlhf.py:866
 def quality(y: np.ndarray) -> np.ndarray:
     """True reward of y (..., T): minus steps below zero and half of what stays open."""
     d = depth(y)
     return -(np.maximum(-d, 0).sum(axis=-1) + np.abs(d[..., -1]) / 2)
 
 
-# src/topics/modern-llms/rlhf.py:866
+# src/topics/modern-llms/rlhf.py:872
 def features(y: np.ndarray, pairs: bool) -> np.ndarray:
     """Signs of the tokens y (n, T), and their products if `pairs`."""
     s = 1.0 - 2 * y
@@ -272,7 +272,7 @@ def features(y: np.ndarray, pairs: bool) -> np.ndarray:
     return np.concatenate([s, s[:, i] * s[:, j]], axis=1) if pairs else s
 
 
-# src/topics/modern-llms/rlhf.py:882
+# src/topics/modern-llms/rlhf.py:888
 def along(r: np.ndarray, p_ref: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """True and learned reward (2, n) of best policies with sqrt(KL) on grid (n,)."""
     ps = np.array([best_policy(p_ref, r, b) for b in np.geomspace(300, 0.01, 140)])
@@ -281,13 +281,13 @@ def along(r: np.ndarray, p_ref: np.ndarray, grid: np.ndarray) -> np.ndarray:
     return np.array(curves)
 
 
-# src/topics/modern-llms/rlhf.py:998
+# src/topics/modern-llms/rlhf.py:1004
 def pass_at_k(n: int, c: int, k: int) -> float:
     """Unbiased estimate of P(one of k is right) from n samples, c of them right."""
     return 1 - comb(n - c, k) / comb(n, k)
 
 
-# src/topics/modern-llms/rlhf.py:1003
+# src/topics/modern-llms/rlhf.py:1009
 def vote(p: np.ndarray, k: int, rng: np.random.Generator, tries: int = 4000) -> float:
     """How often answer 0 wins a vote of k draws from p (K,); ties are drawn."""
     counts = rng.multinomial(k, p, size=tries)
@@ -295,20 +295,20 @@ def vote(p: np.ndarray, k: int, rng: np.random.Generator, tries: int = 4000) -> 
     return float((tied[:, 0] / tied.sum(axis=1)).mean())
 
 
-# src/topics/modern-llms/rlhf.py:1070
+# src/topics/modern-llms/rlhf.py:1076
 def memory(policy: float, value: float = 0, reward: float = 0) -> float:
     """Bytes for a trained policy and value, and a frozen reference and reward model."""
     return 16 * (policy + value) + 2 * (policy + reward)
 
 
-# src/topics/modern-llms/rlhf.py:1206
+# src/topics/modern-llms/rlhf.py:1212
 def a_beats_c() -> float:
     """P(A beats C) by Bradley-Terry."""
     # r_A - r_B = log 3 and r_C - r_B = log(3/2), so r_A - r_C = log 2.
     return 2 / 3
 
 
-# src/topics/modern-llms/rlhf.py:1229
+# src/topics/modern-llms/rlhf.py:1235
 def four_answers() -> np.ndarray:
     """Advantages (3, 4) of the rewards (1, 0, 0, 0)."""
     # The mean is 1/4 and the variance 3/16.
@@ -318,7 +318,7 @@ def four_answers() -> np.ndarray:
                      [s, -1 / s, -1 / s, -1 / s]])
 
 
-# src/topics/modern-llms/rlhf.py:1256
+# src/topics/modern-llms/rlhf.py:1262
 def best_of_n(p: np.ndarray, r: np.ndarray, n: int) -> np.ndarray:
     """Distribution (K,) of the best of n draws from p (K,); r (K,) all different."""
     order = np.argsort(r)
@@ -329,7 +329,7 @@ def best_of_n(p: np.ndarray, r: np.ndarray, n: int) -> np.ndarray:
     return q
 
 
-# src/topics/modern-llms/rlhf.py:1294
+# src/topics/modern-llms/rlhf.py:1300
 def dapo_loss(new: Tensor, old: Tensor, A: Tensor, mask: Tensor,
               low: float = 0.2, high: float = 0.28) -> Tensor:
     """Scalar loss from log-probabilities (B, T), advantages (B,) and mask (B, T)."""
@@ -338,14 +338,14 @@ def dapo_loss(new: Tensor, old: Tensor, A: Tensor, mask: Tensor,
     return (loss * mask).sum() / mask.sum()
 
 
-# src/topics/modern-llms/rlhf.py:1330
+# src/topics/modern-llms/rlhf.py:1336
 def naive_pass_at_k(p: float, n: int, k: int) -> float:
     """Mean of 1 - (1 - c/n)^k over c, the right ones of n samples."""
     chance = [comb(n, c) * p**c * (1 - p) ** (n - c) for c in range(n + 1)]
     return sum(w * (1 - (1 - c / n) ** k) for c, w in enumerate(chance))
 
 
-# src/topics/modern-llms/rlhf.py:1361
+# src/topics/modern-llms/rlhf.py:1367
 def token_weights(lengths: np.ndarray, fixed: int) -> np.ndarray:
     """Weights (3, G) of a token under GRPO, DAPO and Dr. GRPO; lengths (G,)."""
     G = len(lengths)
@@ -446,12 +446,15 @@ def test_policy_gradient_is_unbiased():
         (t.softmax(dim=0) @ torch.tensor(r)).backward()
         for b in (0.0, 5.0, rng.normal()):
             mean, variance = reinforce_moments(theta, r, b)
-            assert np.allclose(mean, t.grad.numpy(), atol=1e-12) and variance >= 0
+            assert np.allclose(mean, t.grad.numpy(), atol=1e-12)
+            p = t.detach().softmax(dim=0).numpy()
+            length = 1 - 2 * p + p @ p  # of each row of grad log pi, squared
+            assert np.isclose(variance, p @ ((r - b) ** 2 * length) - mean @ mean)
     one, _ = reinforce_moments(np.array([50.0, 0.0]), np.ones(2), 0.0)
     assert np.allclose(one, 0)
 
 
-# src/topics/modern-llms/rlhf.py:537
+# src/topics/modern-llms/rlhf.py:540
 def test_gae_is_its_definition():
     rng = np.random.default_rng(3)
     for _ in range(20):
@@ -469,7 +472,7 @@ def test_gae_is_its_definition():
         assert np.allclose(gae(r_t, V_t, gamma, 0.0).numpy(), delta, atol=1e-12)
 
 
-# src/topics/modern-llms/rlhf.py:554
+# src/topics/modern-llms/rlhf.py:557
 def test_clipped_and_its_gradient():
     rng = np.random.default_rng(4)
     for _ in range(20):
@@ -482,9 +485,12 @@ def test_clipped_and_its_gradient():
         loss.sum().backward()
         dead = ((A > 0) & (rho > 1 + eps)) | ((A < 0) & (rho < 1 - eps))
         assert np.allclose(t.grad.numpy(), np.where(dead, 0.0, -A), atol=1e-12)
+    far, one = torch.tensor([0.1, 9.0]), torch.ones(2)
+    assert torch.allclose(clipped(far, one), torch.tensor([-0.1, -1.2]))
+    assert torch.allclose(clipped(far, -one), torch.tensor([0.8, 9.0]))
 
 
-# src/topics/modern-llms/rlhf.py:568
+# src/topics/modern-llms/rlhf.py:574
 def test_token_rewards_sum_to_the_objective():
     rng = np.random.default_rng(5)
     for _ in range(20):
@@ -496,7 +502,7 @@ def test_token_rewards_sum_to_the_objective():
         assert r.shape == (B, n) and np.allclose(r.sum(axis=1), want, atol=1e-12)
 
 
-# src/topics/modern-llms/rlhf.py:579
+# src/topics/modern-llms/rlhf.py:585
 def test_training_raises_the_reward():
     torch.manual_seed(19)
     start, zeros = Policy(8), (STRINGS == 0).mean(axis=1)
@@ -519,7 +525,7 @@ def test_training_raises_the_reward():
     assert entropy(np.eye(3)).tolist() == [0, 0, 0]
 
 
-# src/topics/modern-llms/rlhf.py:662
+# src/topics/modern-llms/rlhf.py:668
 def test_group_updates():
     rng = np.random.default_rng(6)
     for _ in range(20):
@@ -540,7 +546,7 @@ def test_group_updates():
     assert np.allclose(group_advantages(np.ones((2, 5)), "grpo"), 0)
 
 
-# src/topics/modern-llms/rlhf.py:736
+# src/topics/modern-llms/rlhf.py:742
 def test_gradients_of_the_estimators():
     rng = np.random.default_rng(7)
     for _ in range(20):
@@ -563,7 +569,7 @@ def test_gradients_of_the_estimators():
     assert all(np.allclose(x, 0) for x in same)
 
 
-# src/topics/modern-llms/rlhf.py:801
+# src/topics/modern-llms/rlhf.py:807
 def test_dpo_finds_the_best_policy():
     rng = np.random.default_rng(8)
     for _ in range(20):
@@ -576,7 +582,7 @@ def test_dpo_finds_the_best_policy():
         assert np.allclose(softmax(theta), best_policy(p_ref, r, beta), atol=1e-6)
 
 
-# src/topics/modern-llms/rlhf.py:813
+# src/topics/modern-llms/rlhf.py:819
 def test_dpo_gradient_is_autograd():
     rng = np.random.default_rng(9)
     for _ in range(20):
@@ -595,7 +601,7 @@ def test_dpo_gradient_is_autograd():
         assert np.allclose(loss.detach().numpy(), want, atol=1e-12)
 
 
-# src/topics/modern-llms/rlhf.py:941
+# src/topics/modern-llms/rlhf.py:947
 def test_quality_and_features():
     assert (quality(STRINGS)[correct(STRINGS) == 1] == 0).all()
     assert (quality(STRINGS)[correct(STRINGS) == 0] < 0).all()
@@ -605,7 +611,7 @@ def test_quality_and_features():
     assert features(y, False).shape == (1, 3)
 
 
-# src/topics/modern-llms/rlhf.py:950
+# src/topics/modern-llms/rlhf.py:956
 def test_learned_reward_rises_along_the_path():
     rng = np.random.default_rng(10)
     p_ref = softmax(rng.normal(size=1024))
@@ -615,7 +621,7 @@ def test_learned_reward_rises_along_the_path():
         assert (np.diff(learned) > 0).all() and true.shape == (9,)
 
 
-# src/topics/modern-llms/rlhf.py:1034
+# src/topics/modern-llms/rlhf.py:1040
 def test_pass_at_k_is_unbiased():
     rng = np.random.default_rng(12)
     for _ in range(20):
@@ -627,7 +633,7 @@ def test_pass_at_k_is_unbiased():
     assert pass_at_k(5, 0, 3) == 0 and pass_at_k(5, 3, 3) == 1
 
 
-# src/topics/modern-llms/rlhf.py:1045
+# src/topics/modern-llms/rlhf.py:1051
 def test_vote():
     rng = np.random.default_rng(13)
     for k in (1, 3, 7):
@@ -637,26 +643,26 @@ def test_vote():
     assert abs(vote(np.array([0.5, 0.5]), 2, rng, 40_000) - 0.5) < 0.015  # ties
 
 
-# src/topics/modern-llms/rlhf.py:1083
+# src/topics/modern-llms/rlhf.py:1089
 def test_memory():
     assert memory(1) == 18 and memory(0, 1) == 16 and memory(0, 0, 1) == 2
 
 
-# src/topics/modern-llms/rlhf.py:1215
+# src/topics/modern-llms/rlhf.py:1221
 def test_a_beats_c():
     D = np.array([[1.0, -1, 0], [-1, 1, 0], [0, -1, 1], [0, 1, -1]])
     w = fit_rewards(np.repeat(D, [3, 1, 3, 2], axis=0), ridge=1e-7)
     assert abs(a_beats_c() - 1 / (1 + np.exp(w[2] - w[0]))) < 1e-4
 
 
-# src/topics/modern-llms/rlhf.py:1241
+# src/topics/modern-llms/rlhf.py:1247
 def test_four_answers():
     r = np.array([1.0, 0.0, 0.0, 0.0])
     want = [group_advantages(r, kind) for kind in ("rloo", "dr. grpo", "grpo")]
     assert np.allclose(four_answers(), want, atol=1e-6)
 
 
-# src/topics/modern-llms/rlhf.py:1269
+# src/topics/modern-llms/rlhf.py:1275
 def test_best_of_n():
     rng = np.random.default_rng(15)
     for _ in range(20):
@@ -670,7 +676,7 @@ def test_best_of_n():
         assert divergence(q, p) <= np.log(n) - (n - 1) / n + 1e-9
 
 
-# src/topics/modern-llms/rlhf.py:1305
+# src/topics/modern-llms/rlhf.py:1311
 def test_dapo_loss():
     rng = np.random.default_rng(16)
     for _ in range(20):
@@ -687,7 +693,7 @@ def test_dapo_loss():
         assert abs(float(got) - total / length.sum()) < 1e-12
 
 
-# src/topics/modern-llms/rlhf.py:1339
+# src/topics/modern-llms/rlhf.py:1345
 def test_naive_pass_at_k():
     rng = np.random.default_rng(17)
     for n, k, p in ((1, 1, 0.3), (4, 2, 0.5), (10, 5, 0.1), (6, 6, 0.9)):
@@ -697,7 +703,7 @@ def test_naive_pass_at_k():
         assert got <= 1 - (1 - p) ** k + 1e-12
 
 
-# src/topics/modern-llms/rlhf.py:1371
+# src/topics/modern-llms/rlhf.py:1377
 def test_token_weights():
     rng = np.random.default_rng(18)
     for _ in range(20):
