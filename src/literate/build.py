@@ -233,8 +233,8 @@ class Builder:
         try:
             from literate import execute, kernels
         except ImportError as error:
-            what = f"executing needs a package that is missing, {error.name}"
-            todo = "install it with the others: pip install -e '.[execute]'"
+            what = f"its code is newer than its outputs; to execute it, {error.name} is missing"
+            todo = "install the packages: pip install -e '.[execute]'"
             raise Trouble(Problem(topic.path, 0, what, todo)) from None
         with self._warming:
             if self._warm is None and self.fork and kernels.CAN_FORK:
