@@ -143,7 +143,8 @@ def load_mapping(text: str, path: str, first: int) -> tuple[dict[str, Any], dict
         raise Trouble(Problem(path, line, what, todo)) from None
     except (yaml.YAMLError, ValueError) as error:
         what = f"malformed YAML, {error}".replace("\n", " ")
-        raise Trouble(Problem(path, first, what, "write plain YAML")) from None
+        line = first + _unreadable(text)
+        raise Trouble(Problem(path, line, what, "write plain YAML")) from None
     if not isinstance(node, yaml.MappingNode) or not isinstance(data, dict):
         todo = "write `key: value` lines"
         raise Trouble(Problem(path, first, "the YAML is not a mapping", todo))
@@ -155,6 +156,27 @@ def load_mapping(text: str, path: str, first: int) -> tuple[dict[str, Any], dict
             raise Trouble(Problem(path, line, what, "keep one of them"))
         lines[key.value] = line
     return {str(key): value for key, value in data.items()}, lines
+
+
+def _unreadable(text: str) -> int:
+    """The line, from 0, of the first value that YAML takes for another type, and cannot read."""
+    loader = yaml.SafeLoader(text)
+    try:
+        nodes = [loader.get_single_node()]
+        while nodes:
+            node = nodes.pop()
+            if isinstance(node, yaml.MappingNode):
+                nodes += [part for pair in reversed(node.value) for part in reversed(pair)]
+            elif isinstance(node, yaml.SequenceNode):
+                nodes += reversed(node.value)
+            elif node is not None:
+                try:
+                    loader.construct_object(node)
+                except ValueError:
+                    return int(node.start_mark.line)
+    except yaml.YAMLError:
+        pass
+    return 0
 
 
 def _strings(

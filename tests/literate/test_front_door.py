@@ -171,3 +171,10 @@ def test_changes_that_are_none(text: str, said: str) -> None:
     with pytest.raises(Trouble) as trouble:
         changes.parse(text)
     assert str(trouble.value).startswith(f"src/changes.yaml:1: {said} — write ")
+
+
+def test_a_day_that_is_none_is_named_by_its_own_line() -> None:
+    with pytest.raises(Trouble) as trouble:
+        changes.parse(CHANGES + "2026-13-45:\n  - {added: book, what: x}\n")
+    line = CHANGES.count("\n") + 1
+    assert str(trouble.value).startswith(f"src/changes.yaml:{line}: malformed YAML, month must be")
