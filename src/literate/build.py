@@ -90,7 +90,8 @@ class Builder:
         source.check_name(name, paths.CATALOGUE)
         if not self.disk.exists(path):
             what = f"{paths.CATALOGUE} lists {name}, which has no source"
-            raise Trouble(Problem(path, 0, what, f"run `doit new {name}` or take it out"))
+            todo = f"run `doit new {name}`, list its new name, or take it out"
+            raise Trouble(Problem(path, 0, what, todo))
         return _parsed(self.disk.read_bytes(path), name, path)
 
     def book(self) -> Book:

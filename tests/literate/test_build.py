@@ -250,7 +250,7 @@ def test_cycle_of_prerequisites(book: SmallBook) -> None:
         (
             "third",
             "src/topics/basics/third.py: src/catalogue.yaml lists basics/third, which has no"
-            " source — run `doit new basics/third` or take it out",
+            " source — run `doit new basics/third`, list its new name, or take it out",
         ),
     ],
 )
