@@ -101,5 +101,6 @@ class Disk:
 
 
 def hand_edited(name: str, source: str) -> Problem:
-    todo = f"make the change in {source}, delete this file and build again"
-    return Problem(name, 1, "the generated file was edited by hand", todo)
+    back = f"`git checkout HEAD -- {name}` (a new file: delete it)"
+    todo = f"make the change in {source}, {back}, build again"
+    return Problem(name, 1, "the generated file was edited by hand, or merged", todo)

@@ -163,15 +163,15 @@ def test_check_is_clean(book: SmallBook) -> None:
             "build/basics/first.md",
             "Doubling",
             "Doubting",
-            "build/basics/first.md:1: the generated file was edited by hand — make the change in"
-            " src/topics/basics/first.py, delete this file and build again",
+            "build/basics/first.md:1: the generated file was edited by hand, or merged — make the"
+            " change in src/topics/basics/first.py, `git checkout HEAD -- build/basics/first.md`",
         ),
         (
             "notebooks/basics/first.ipynb",
             "Doubling",
             "Doubting",
-            "notebooks/basics/first.ipynb:1: the generated file was edited by hand — make the"
-            " change in src/topics/basics/first.py, delete this file and build again",
+            "notebooks/basics/first.ipynb:1: the generated file was edited by hand, or merged —"
+            " make the change in src/topics/basics/first.py, `git checkout HEAD -- notebooks/",
         ),
         (
             "README.md",
