@@ -280,7 +280,7 @@ class Builder:
         return self.digests(path)
 
     def chapter(self, name: str) -> Written:
-        """The topic as typst; pandoc runs only if its markdown has changed."""
+        """The topic as typst; pandoc runs only if its markdown or the converter has changed."""
         from literate import typeset
 
         topic, path = self.topic(name), paths.chapter(name)
@@ -288,14 +288,14 @@ class Builder:
         made = chapter.render(topic, self.outputs(topic), self.book(), folder)
         for file, svg in made.figures.items():
             self.disk.write(file, svg)
+        self.disk.write(paths.chapter_markdown(name), made.text)
         files = [path, paths.solutions(name)]
-        kept = paths.chapter_markdown(name)
-        fresh = self.disk.exists(kept) and self.disk.read(kept) == made.text
-        if not fresh or not all(map(self.disk.exists, files)):
+        mark = f"// {digest(made.text, typeset.converter())}\n"
+        there = all(map(self.disk.exists, files))
+        if not there or not self.disk.read(path).startswith(mark):
             set_ = typeset.to_typst(made.text, path=topic.path, prefix=name.replace("/", "-"))
-            self.disk.write(files[0], set_.main)
             self.disk.write(files[1], set_.solutions)
-            self.disk.write(kept, made.text)
+            self.disk.write(path, mark + set_.main)
         return self.digests(*files, *made.figures)
 
     def pdf(self, name: str) -> Written:

@@ -36,6 +36,8 @@ function Link(el)
   if id then
     el.target = "#" .. own(id)
     return el
+  elseif el.target:match("^mailto:") then
+    return el.content -- "pass@1" is no address
   elseif el.target:match("^%a[%w+.-]*:") then
     return el
   end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from literate.stored import ANSI, Stored
 from literate.topic import Topic
 
 Progress = Callable[[int, int], None]
+# "Cell In[27], line 4, in test_softmax()"
+IN_TEST = re.compile(r", in (test_\w+)\(")
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,10 @@ class _Run:
         said = f"{name}: {value}" if value else name
         if step.kind == "solution" and self.topic.cells[step.cell].is_test:
             what, todo = f"the solution fails its test, {said}", "mend the solution or the test"
+        elif step.kind == "cell" and self.topic.cells[step.cell].is_test:
+            test = IN_TEST.search(text)
+            what = f"{test[1] if test else 'a test'} fails, {said}"
+            todo = "mend the code or the test"
         elif step.kind == "values":
             what, todo = f"the inline value raises {said}", "mend the expression"
         else:

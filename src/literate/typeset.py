@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from literate import formula, paths, references
+from literate.disk import digest
 from literate.formula import quote
 from literate.pandoc import PandocError, run_pandoc
 from literate.problem import Problem, Trouble, raise_all
@@ -74,9 +76,16 @@ class Book:
 # ---- markdown → typst
 
 
+@cache
+def converter() -> str:
+    """The digest of what `to_typst` does: a change of it converts all chapters again."""
+    files = [HERE / "book.lua", Path(__file__), *sorted(Path(formula.__file__).parent.glob("*.py"))]
+    return digest(*(file.read_bytes() for file in files))
+
+
 def to_typst(markdown: str, *, path: str, prefix: str) -> Fragment:
     """A chapter's pandoc markdown as typst. Labels become `<prefix--label>`."""
-    args = ["-f", MARKDOWN, "-t", "typst", "--wrap=none", "-M", f"prefix={prefix}"]
+    args = ["-f", MARKDOWN, "-t", "typst-smart", "--wrap=none", "-M", f"prefix={prefix}"]
     try:
         text, warnings = run_pandoc([*args, f"--lua-filter={HERE}/book.lua"], markdown)
     except PandocError as error:

@@ -173,6 +173,16 @@ def test_solution_that_fails_its_test(warm: kernels.WarmParent) -> None:
     assert complaint(body, warm) == expected
 
 
+def test_a_test_that_fails_is_named(warm: kernels.WarmParent) -> None:
+    body = (
+        '# %% tags=["test"]\ndef test_one():\n    assert True\n\n\n'
+        "def test_two():\n    assert 1 == 2\n"
+    )
+    assert complaint(body, warm) == (
+        f"{PATH}:16: test_two fails, AssertionError — mend the code or the test"
+    )
+
+
 def test_stub_that_already_passes(warm: kernels.WarmParent) -> None:
     body = EXERCISE.format(divisor=2, test="assert callable(halve)")
     assert complaint(body, warm) == (

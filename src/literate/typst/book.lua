@@ -14,7 +14,7 @@ local solutions = pandoc.List()
 local CHARACTERS_A_LINE = 92 -- of table text on the page's measure
 local GAP = 3 -- between two columns, in characters
 local FORMULA = 22 -- characters of a formula that a table's column does not break
-local SMALL_TABLE = 14 -- rows that are kept together
+local SMALL_TABLE = 8 -- rows that are kept together
 local SHORT = 700 -- characters of a box that is kept together
 
 -- Signs of a formula behind which a line can end.
@@ -92,6 +92,8 @@ function Link(el)
   local id = el.target:match("^#(.+)")
   if id then
     return call("link(" .. label(id) .. ")", el.content)
+  elseif el.target:match("^mailto:") then
+    return el.content -- "pass@1" is no address
   elseif el.target:match("^%a[%w+.-]*:") then
     return call("link(" .. quote(el.target) .. ")", el.content)
   end

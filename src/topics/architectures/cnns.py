@@ -67,7 +67,7 @@ def accuracy(model: nn.Module, X: torch.Tensor, y: torch.Tensor) -> float:
 
 def shifted(X: torch.Tensor, right: int) -> torch.Tensor:
     """Images (n, 1, 28, 28) moved by `right` pixels; black comes in from the left."""
-    return nn.functional.pad(X, (right, 0))[..., : X.shape[-1]]
+    return nn.functional.pad(X, (right, -right))  # what leaves on the right is cut
 
 
 def mlp(h: int, seed: int) -> nn.Module:

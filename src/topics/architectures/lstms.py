@@ -13,8 +13,8 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# i_t, f_t, o_t &= \sigma(z^i_t), \, \sigma(z^f_t), \, \sigma(z^o_t), \quad g_t = \tanh(z^g_t), \\
-# c_t &= f_t \odot c_{t-1} + i_t \odot g_t, \\
+# i_t, f_t, o_t &= \sigma(z^i_t), \, \sigma(z^f_t), \, \sigma(z^o_t), \quad g_t = \tanh(z^g_t) \\
+# c_t &= f_t \odot c_{t-1} + i_t \odot g_t \\
 # h_t &= o_t \odot \tanh(c_t)
 # \end{aligned}
 # }

@@ -14,7 +14,7 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# h_t &= \tanh\left( x_t W_x + h_{t-1} W_h + b \right), \\
+# h_t &= \tanh\left( x_t W_x + h_{t-1} W_h + b \right) \\
 # \frac{\partial L}{\partial h_{t-1}} &\leftarrow \frac{\partial L}{\partial h_{t-1}} + \left( \frac{\partial L}{\partial h_t} \odot (1 - h_t^2) \right) W_h^\top
 # \end{aligned}
 # }

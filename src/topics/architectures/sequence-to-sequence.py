@@ -12,7 +12,7 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# p(y \mid x) &= \prod_{t=1}^{T_y} p\left(y_t \mid y_{\lt t}, \, c_t\right), \\
+# p(y \mid x) &= \prod_{t=1}^{T_y} p\left(y_t \mid y_{\lt t}, \, c_t\right) \\
 # c_t &= h_{T_x} \text{ for all } t
 # \quad \text{or} \quad
 # c_t = \sum_{i=1}^{T_x} \alpha_{ti} h_i

@@ -12,8 +12,8 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# f(x + dx) &= f(x) + dx \, J_f(x)^\top + o(\lVert dx \rVert), \\
-# \left(J_f\right)_{ij} &= \frac{\partial f_i}{\partial x_j}, \\
+# f(x + dx) &= f(x) + dx \, J_f(x)^\top + o(\lVert dx \rVert) \\
+# \left(J_f\right)_{ij} &= \frac{\partial f_i}{\partial x_j} \\
 # J_{g \circ f}(x) &= J_g(f(x)) \, J_f(x)
 # \end{aligned}
 # }

@@ -10,8 +10,8 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# x \cdot y &= \sum_{k=1}^{d} x_k y_k = \lVert x \rVert \lVert y \rVert \cos\theta, \\
-# Y &= XW \text{ with } Y_{ij} = \sum_{k=1}^{d} X_{ik} W_{kj}, \\
+# x \cdot y &= \sum_{k=1}^{d} x_k y_k = \lVert x \rVert \lVert y \rVert \cos\theta \\
+# Y &= XW \text{ with } Y_{ij} = \sum_{k=1}^{d} X_{ik} W_{kj} \\
 # A &= \sum_{i} \sigma_i u_i^\top v_i
 # \end{aligned}
 # }

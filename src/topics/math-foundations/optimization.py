@@ -15,7 +15,7 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# \theta_{t+1} &= \theta_t - \eta \nabla L(\theta_t), \\
+# \theta_{t+1} &= \theta_t - \eta \nabla L(\theta_t) \\
 # L(\theta_{t+1}) &\le L(\theta_t) - \eta \left(1 - \frac{\eta M}{2}\right) \lVert \nabla L(\theta_t) \rVert^2
 # \end{aligned}
 # }

@@ -13,8 +13,8 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# p(x_1, \dots, x_T) &= \prod_{t=1}^{T} p(x_t \mid x_{\lt t}), \\
-# p(x_t = j \mid x_{\lt t}) &= \frac{e^{s_j}}{\sum_{k} e^{s_k}}, \\
+# p(x_1, \dots, x_T) &= \prod_{t=1}^{T} p(x_t \mid x_{\lt t}) \\
+# p(x_t = j \mid x_{\lt t}) &= \frac{e^{s_j}}{\sum_{k} e^{s_k}} \\
 # L &= -\frac{1}{T} \sum_{t=1}^{T} \log p(x_t \mid x_{\lt t})
 # \end{aligned}
 # }

@@ -13,7 +13,7 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# \theta^* = {} &\arg\min_{\theta} \, L_\text{new}(\theta) + \frac{\lambda}{2} \sum_i F_i \left(\theta_i - \theta_i^0\right)^2, \\
+# \theta^* = {} &\arg\min_{\theta} \, L_\text{new}(\theta) + \frac{\lambda}{2} \sum_i F_i \left(\theta_i - \theta_i^0\right)^2 \\
 # &\text{starting at } \theta^0
 # \end{aligned}
 # }
@@ -635,21 +635,46 @@ def test_letter_model_reads_windows():
         assert x.shape == (300, 12) and torch.equal(x[:, -1] + 1, target)
         assert torch.equal(x[:, 0] + 12, target)
         assert low <= x.min() and target.max() < high and target.max() > high - 30
+    assert len(encode("ab" * 200_001)) == 400_000
+    assert encode("aBa!", 3).tolist() == [2, 3, 2]
     model = LetterModel(D=4, h=8)
     assert model(batch(long, 5, rng)[0]).shape == (5, 36)
+    sizes = 36 * 16, (12 * 16 + 1) * 192, (192 + 1) * 36  # letters, hidden, out
+    assert sum(W.numel() for W in LetterModel().parameters()) == sum(sizes)
     assert abs(held_out_loss(LetterModel(), long) - np.log(36)) < 0.3
 
 
-def tiny_letters(seed):
+def random_letters(seed):
     torch.manual_seed(seed)
     return LetterModel(D=3, h=5)
 
 
+def test_held_out_is_held_out():
+    text, seen = torch.cat([torch.zeros(900), torch.ones(100)]).long(), []
+
+    def sure(x):  # a model that is sure of character 1, and notes what it is shown
+        seen.append(x)
+        return F.one_hot(torch.ones(len(x), dtype=torch.long), 36) * 50.0
+
+    assert held_out_loss(sure, text) == held_out_loss(sure, text) < 1e-6
+    assert seen[0].shape == (2000, 12) and (seen[0] == 1).all()
+    assert torch.equal(*seen)  # the same windows each time, so losses can be compared
+
+
+def test_rate_falls_to_zero():
+    text = torch.zeros(200, dtype=torch.long)  # all windows are equal
+    for steps, want in ((1, 1), (2, 1 + 1 / 2), (4, 1 + 3 / 4 + 2 / 4 + 1 / 4)):
+        start = random_letters(12)
+        model = train(copy.deepcopy(start), [(text, 4)], steps, seed=0, lr=1e-4)
+        way = (model.out.bias - start.out.bias).abs()  # Adam, equal gradients: the rates
+        assert torch.allclose(way, torch.full((36,), want * 1e-4), rtol=0.02, atol=0)
+
+
 def test_train_mixes_and_penalises():
     one, two = torch.zeros(200, dtype=torch.long), torch.ones(200, dtype=torch.long)
-    model = train(tiny_letters(5), [(one, 8), (two, 8)], 150, seed=0, lr=3e-2)
+    model = train(random_letters(5), [(one, 8), (two, 8)], 150, seed=0, lr=3e-2)
     assert held_out_loss(model, one) < 0.1 and held_out_loss(model, two) < 0.1
-    start = tiny_letters(6)
+    start = random_letters(6)
     held = train(copy.deepcopy(start), [(one, 8)], 60, 0, lr=1e-3,
                  penalty=pull(start, [torch.ones_like(W) for W in start.parameters()], 1e4))
     free = train(copy.deepcopy(start), [(one, 8)], 60, 0, lr=1e-3)
@@ -662,8 +687,8 @@ def test_train_mixes_and_penalises():
 
 
 def test_pull_is_the_penalty():
-    start = tiny_letters(7)
-    model = tiny_letters(8)
+    start = random_letters(7)
+    model = random_letters(8)
     strengths = [torch.rand(W.shape, generator=torch.Generator().manual_seed(9)) for W in start.parameters()]
     value = pull(start, strengths, 3.0)(model)
     want = 1.5 * sum((F_i * (W - W0).square()).sum() for F_i, W, W0
@@ -679,7 +704,7 @@ def test_pull_is_the_penalty():
 
 
 def test_fisher_is_the_expectation():
-    model, text = tiny_letters(10), torch.arange(300) * 7 % 35
+    model, text = random_letters(10), torch.arange(300) * 7 % 35
     x = torch.stack([text[i : i + 12] for i in range(35)])  # all the windows there are
     want = [torch.zeros_like(W) for W in model.parameters()]
     for window in x.split(1):  # every outcome, weighted by its probability
@@ -936,11 +961,11 @@ def soup(models: list[nn.Module]) -> nn.Module:
 
 # %% tags=["test"]
 def test_soup():
-    models = [tiny_letters(seed) for seed in (14, 15, 16)]
+    models = [random_letters(seed) for seed in (14, 15, 16)]
     mixed = soup(models)
     for W, *others in zip(mixed.parameters(), *(m.parameters() for m in models)):
         assert torch.allclose(W, sum(others) / 3)
-    assert torch.equal(models[0].out.bias, tiny_letters(14).out.bias)
+    assert torch.equal(models[0].out.bias, random_letters(14).out.bias)
 
 
 # %% [markdown] tags=["solution"]

@@ -12,7 +12,7 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# L(\theta) &= - \frac{\sum_{t} m_t \log p_\theta(x_t \mid x_{\lt t})}{\sum_{t} m_t}, \\
+# L(\theta) &= - \frac{\sum_{t} m_t \log p_\theta(x_t \mid x_{\lt t})}{\sum_{t} m_t} \\
 # m_t &= \begin{cases} 1 & x_t \text{ was written by the assistant} \\ 0 & \text{otherwise} \end{cases}
 # \end{aligned}
 # }
@@ -299,13 +299,13 @@ def test_masked_loss():
         assert torch.allclose(ours, theirs)
 
 
-def tiny(seed=0, V=11):
+def random_lm(seed=0, V=11):
     torch.manual_seed(seed)
     return TinyLM(V, D=8, L=2, H=2, T=16).double()
 
 
 def test_tiny_lm_is_causal_and_sees_the_past():
-    model, ids = tiny(), torch.tensor([[1, 2, 3, 4, 5]])
+    model, ids = random_lm(), torch.tensor([[1, 2, 3, 4, 5]])
     out = model(ids)
     for t in range(5):
         other = ids.clone()
@@ -314,6 +314,28 @@ def test_tiny_lm_is_causal_and_sees_the_past():
         assert changed.tolist() == [False] * t + [True] * (5 - t)
     twice = model(torch.tensor([[3, 3]]))
     assert twice.shape == (1, 2, 11) and not torch.allclose(twice[0, 0], twice[0, 1])
+
+
+def test_tiny_lm_without_blocks_is_a_sum_of_two_tables():
+    for seed in range(5):
+        model, ids = random_lm(seed), torch.tensor([[3, 3, 1, 7, 0]])
+        model.blocks = nn.ModuleList()
+        words, places = model.words.weight, model.places.weight
+        packed = torch.tensor([[5, 5, 2, 2, 2]])  # each text starts at place 0 again
+        for texts, at in ((None, [0, 1, 2, 3, 4]), (packed, [0, 1, 0, 1, 2])):
+            x = words[ids[0]] + places[at]
+            want = x / x.square().mean(dim=1, keepdim=True).sqrt() @ words.T
+            assert torch.allclose(model(ids, texts)[0], want)
+
+
+def test_parameters_of_tiny_lm():
+    def check_count(model, V, D, L, T):
+        block = 4 * D * D + 8 * D * D + 5 * D + 2 * D  # attention, ffn, biases, norms
+        count = sum(W.numel() for W in model.parameters())
+        assert count == (V + T) * D + L * block + D and len(model.blocks) == L
+
+    check_count(TinyLM(7), V=7, D=64, L=1, T=48)  # the model of this topic
+    check_count(TinyLM(5, D=6, L=3, H=2, T=9), V=5, D=6, L=3, T=9)
 
 
 def test_conversation():
@@ -354,6 +376,16 @@ def test_completed():
     model = fit(TinyLM(len(WORDS), D=16), rows, torch.ones(2, 7), 2e-2, 50, 4, seed=0)
     facts = [["Peru", "Lima"], ["Cuba", "Havana"], ["Cuba", "Lima"], ["Peru", "Paris"]]
     assert completed(model, facts) == 0.5
+    right = {country: capital for country, capital, _ in FACTS[:3]}
+
+    def knows_three(ids):  # logits (B, T, V) of a model that else says "the"
+        countries = [decode(row).split()[3] for row in ids.tolist()]
+        said = torch.tensor([NUMBER[right.get(name, "the")] for name in countries])
+        return F.one_hot(said, len(WORDS))[:, None].expand(-1, ids.shape[1], -1)
+
+    assert completed(knows_three, FACTS[:4]) == 0.75
+    assert completed(knows_three, FACTS[:3]) == 1
+    assert completed(knows_three, FACTS[3:9]) == 0
 
 
 # %% [markdown]
@@ -690,6 +722,14 @@ def random_conversation(rng):
     return [{"role": role, "content": f"x{text}x"} for role, text in zip(roles, texts)]
 
 
+def test_letter_tokenizer_loses_nothing():
+    tokenizer, text = letter_tokenizer(), "\n" + "".join(map(chr, range(32, 127)))
+    ids = tokenizer(text + "<|im_end|>")["input_ids"]
+    assert len(ids) == len(set(ids)) == 97  # 96 characters and a mark
+    assert len(tokenizer) == 98  # the other mark, and nothing else
+    assert "".join(tokenizer.convert_ids_to_tokens(ids[:-1])) == text
+
+
 def test_template_and_mask_are_hugging_faces():
     rng, tokenizer = np.random.default_rng(4), letter_tokenizer()
     for trial in range(25):
@@ -706,13 +746,15 @@ def test_template_and_mask_are_hugging_faces():
         mask = [int(any(a <= start < b for a, b in assistant_spans(messages)))
                 for start, _ in offsets]
         assert mask == out["assistant_masks"]
+        said = [m["content"] + "<|im_end|>" for m in messages if m["role"] == "assistant"]
+        assert [text[a:b] for a, b in assistant_spans(messages)] == said
     assert chatml([]) == "" and assistant_spans([]) == []
 
 
 def test_packed_is_apart():
     rng = np.random.default_rng(5)
     for _ in range(20):
-        model = tiny(int(rng.integers(99)))
+        model = random_lm(int(rng.integers(99)))
         lengths = rng.integers(1, 6, size=3)
         parts = [torch.from_numpy(rng.integers(11, size=(1, n))) for n in lengths]
         texts = torch.from_numpy(np.repeat([4, 1, 7], lengths))[None]

@@ -12,7 +12,7 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# &\max_\theta \, \mathbb{E}_{y \sim \pi_\theta}\left[r(y)\right] - \beta \, \text{KL}(\pi_\theta \,\Vert\, \pi_\text{ref}), \\
+# &\max_\theta \, \mathbb{E}_{y \sim \pi_\theta}\left[r(y)\right] - \beta \, \text{KL}(\pi_\theta \,\Vert\, \pi_\text{ref}) \\
 # &\pi^\ast(y) = \frac{1}{Z} \, \pi_\text{ref}(y) \, e^{r(y)/\beta}
 # \end{aligned}
 # }

@@ -15,7 +15,7 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# h &= \phi(z), \quad dz = dh \odot \phi'(z), \\
+# h &= \phi(z), \quad dz = dh \odot \phi'(z) \\
 # \text{GLU}(x) &= \phi(xW) \odot xV
 # \end{aligned}
 # }

@@ -17,7 +17,7 @@
 # \boxed{
 # \begin{aligned}
 # \frac{\partial L}{\partial W^{(l)}} &= \left(h^{(l-1)}\right)^\top \delta^{(l)}, \quad
-# \frac{\partial L}{\partial b^{(l)}} = \sum_{i=1}^{n} \delta^{(l)}_i, \\
+# \frac{\partial L}{\partial b^{(l)}} = \sum_{i=1}^{n} \delta^{(l)}_i \\
 # \delta^{(l-1)} &= \left(\delta^{(l)} \left(W^{(l)}\right)^\top\right) \odot
 # \phi'\left(z^{(l-1)}\right)
 # \end{aligned}

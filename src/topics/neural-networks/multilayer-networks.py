@@ -13,7 +13,7 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# h^{(l)} &= \phi\left(h^{(l-1)} W^{(l)} + b^{(l)}\right) \quad (l = 1, \dots, L - 1), \\
+# h^{(l)} &= \phi\left(h^{(l-1)} W^{(l)} + b^{(l)}\right) \quad (l = 1, \dots, L - 1) \\
 # f(x) &= h^{(L-1)} W^{(L)} + b^{(L)}
 # \end{aligned}
 # }

@@ -13,7 +13,7 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# \hat{y} &= \text{sign}(w \cdot x + b), \\
+# \hat{y} &= \text{sign}(w \cdot x + b) \\
 # w &\leftarrow w + y x, \quad b \leftarrow b + y
 # \quad \text{if } y (w \cdot x + b) \le 0
 # \end{aligned}

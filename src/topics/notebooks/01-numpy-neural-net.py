@@ -17,7 +17,7 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# P &= \text{softmax}\left(\phi\left(X W^{(1)} + b^{(1)}\right) W^{(2)} + b^{(2)}\right), \\
+# P &= \text{softmax}\left(\phi\left(X W^{(1)} + b^{(1)}\right) W^{(2)} + b^{(2)}\right) \\
 # \theta &\leftarrow \theta - \eta \frac{\partial L}{\partial \theta}
 # \end{aligned}
 # }

@@ -16,7 +16,7 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# \mathbb{E}[z'^2] &= d_{in} \, v \, \mathbb{E}[\phi(z)^2], \\
+# \mathbb{E}[z'^2] &= d_{in} \, v \, \mathbb{E}[\phi(z)^2] \\
 # \mathbb{E}[dz^2] &= d_{out} \, v \, \mathbb{E}[\phi'(z)^2] \, \mathbb{E}[dz'^2]
 # \end{aligned}
 # }
@@ -396,12 +396,12 @@ fig.colorbar(image, ax=axes, shrink=0.75)
 #
 # Now the microscope: forward and backward passes that keep everything.
 #
-#| quantity | code | shape |
+# | quantity | code | shape |
 # |---|---|---|
-#| input of layer $l$ (`h[0]` is the batch) | `h[l]` | $(n, d_l)$ |
-#| weights and bias | `params[l]` | $(d_l, d_{l+1})$ and $(d_{l+1})$ |
-#| pre-activations, slopes, gradients | `z[l]`, `slopes[l]`, `dz[l]` | $(n, d_{l+1})$ |
-#| the same in a gated layer | | twice as many columns |
+# | input of layer $l$ (`h[0]` is the batch) | `h[l]` | $(n, d_l)$ |
+# | weights and bias | `params[l]` | $(d_l, d_{l+1})$ and $(d_{l+1})$ |
+# | pre-activations, slopes, gradients | `z[l]`, `slopes[l]`, `dz[l]` | $(n, d_{l+1})$ |
+# | the same in a gated layer | | twice as many columns |
 
 # %%
 def weight_variance(start: str | float, d_in: int, d_out: int) -> float:
@@ -515,11 +515,11 @@ def test_starts_match_torch():
 # $c' = \mathbb{E}[\phi'(z)^2]$. For ReLU both are the same for every size of $z$, for most others not.
 # Signals keep their size if $d_{in} v c = 1$, gradients if $d_{out} v c' = 1$. Three published starts follow:
 #
-#| start | assumes | demands | $v$ |
+# | start | assumes | demands | $v$ |
 # |---|---|---|---|
-#| LeCun [@lecun2012efficient] | $c = 1$: a tanh scaled to a gain of about 1 | signals | $1 / d_{in}$ |
-#| Glorot [@glorot2010understanding] | $c = c' = 1$ | both, and takes the mean of $d_{in}$ and $d_{out}$ | $2 / (d_{in} + d_{out})$ |
-#| He [@he2015delving] | $c = c' = 1/2$: ReLU | signals (or gradients, with $d_{out}$) | $2 / d_{in}$ |
+# | LeCun [@lecun2012efficient] | $c = 1$: a tanh scaled to a gain of about 1 | signals | $1 / d_{in}$ |
+# | Glorot [@glorot2010understanding] | $c = c' = 1$ | both, and takes the mean of $d_{in}$ and $d_{out}$ | $2 / (d_{in} + d_{out})$ |
+# | He [@he2015delving] | $c = c' = 1/2$: ReLU | signals (or gradients, with $d_{out}$) | $2 / d_{in}$ |
 #
 # By hand: let four pre-activations be $-2, -1, 1, 2$.
 # Their mean square is $(4 + 1 + 1 + 4)/4 = 2.5$.
@@ -1724,15 +1724,15 @@ def test_race_setup():
 # %% [markdown]
 # ## 10. What breaks, and what to try next
 #
-#| symptom | cause | fix | seen in |
+# | symptom | cause | fix | seen in |
 # |---|---|---|---|
-#| all inputs give the same output | slopes small, means large | another activation, the right gain, normalisation | Sections 1, 5 |
-#| signals vanish or pile up at the ends | the variance of the weights | $v = 1 / (c \, d_{in})$ for this $\phi$ | Section 4 |
-#| signals fine, gradients gone | looking forward only | log both | Section 4 |
-#| units off on every image, more of them over time | rate too large | a smaller rate, clipping, centred inputs | Section 7 |
-#| units off from the start | biases below zero | bias 0, a slope on the left | Section 7 |
-#| a gated network overflows at the usual rate | slopes grow with the other factor | smaller rate or start, clipping, normalisation | Section 9 |
-#| one activation "wins" | one rate or start for all, one seed | tune each, new seeds, intervals | Section 9 |
+# | all inputs give the same output | slopes small, means large | another activation, the right gain, normalisation | Sections 1, 5 |
+# | signals vanish or pile up at the ends | the variance of the weights | $v = 1 / (c \, d_{in})$ for this $\phi$ | Section 4 |
+# | signals fine, gradients gone | looking forward only | log both | Section 4 |
+# | units off on every image, more of them over time | rate too large | a smaller rate, clipping, centred inputs | Section 7 |
+# | units off from the start | biases below zero | bias 0, a slope on the left | Section 7 |
+# | a gated network overflows at the usual rate | slopes grow with the other factor | smaller rate or start, clipping, normalisation | Section 9 |
+# | one activation "wins" | one rate or start for all, one seed | tune each, new seeds, intervals | Section 9 |
 #
 # ### Conventions and common confusions
 #
@@ -1753,16 +1753,16 @@ def test_race_setup():
 # %% [markdown]
 # ## Summary
 #
-#| Concept | Key Formula | Code Pattern | Where It's Used |
+# | Concept | Key Formula | Code Pattern | Where It's Used |
 # |---|---|---|---|
-#| Value and slope | $dz = dh \odot \phi'(z)$ | `values, slopes = activate(name, z)` | [backpropagation](../neural-networks/backpropagation.py) |
-#| Gated unit | $\phi(g) \odot u$ | `np.split(z, 2, axis=-1)` | [language models](../transformers/gpt.py) |
-#| Signal and gradient | $d_{in} v c = 1$, $d_{out} v c' = 1$ | `mean_squares(name, q)` | initial weights |
-#| LeCun, Glorot, He | $1/d_{in}$, $2/(d_{in} + d_{out})$, $2/d_{in}$ | `weight_variance(start, d_in, d_out)` | initial weights |
-#| Mean shift | $\cos \theta' = (\sin \theta + (\pi - \theta) \cos \theta) / \pi$ | `relu_cosine(c)` | [normalisation](../neural-networks/regularization.py) |
-#| Dead unit | $z \le 0$ on all data | `activity(...) == 0` | monitoring |
-#| Pieces | at most $m + 1$ for one layer and one input | `kinks(params, low, high)` | what a network can draw |
-#| Fair race | own rate and start, new seeds, paired differences | `tuned(name)` | every comparison |
+# | Value and slope | $dz = dh \odot \phi'(z)$ | `values, slopes = activate(name, z)` | [backpropagation](../neural-networks/backpropagation.py) |
+# | Gated unit | $\phi(g) \odot u$ | `np.split(z, 2, axis=-1)` | [language models](../transformers/gpt.py) |
+# | Signal and gradient | $d_{in} v c = 1$, $d_{out} v c' = 1$ | `mean_squares(name, q)` | initial weights |
+# | LeCun, Glorot, He | $1/d_{in}$, $2/(d_{in} + d_{out})$, $2/d_{in}$ | `weight_variance(start, d_in, d_out)` | initial weights |
+# | Mean shift | $\cos \theta' = (\sin \theta + (\pi - \theta) \cos \theta) / \pi$ | `relu_cosine(c)` | [normalisation](../neural-networks/regularization.py) |
+# | Dead unit | $z \le 0$ on all data | `activity(...) == 0` | monitoring |
+# | Pieces | at most $m + 1$ for one layer and one input | `kinks(params, low, high)` | what a network can draw |
+# | Fair race | own rate and start, new seeds, paired differences | `tuned(name)` | every comparison |
 #
 # **The essential insight:** an activation does three things to a signal at once: it changes its size, its mean and its slope. Size is
 # the easy one, since one number in the initial weights repairs it. The mean makes all inputs look alike and lets one bad step

@@ -16,8 +16,8 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# \theta_{t+1} &= \theta_t - \eta_t D_t, \\
-# f(a, b) &= L(\theta + a u + b v), \\
+# \theta_{t+1} &= \theta_t - \eta_t D_t \\
+# f(a, b) &= L(\theta + a u + b v) \\
 # \lambda_{\max}\left(\nabla^2 L(\theta_t)\right) &\approx \frac{2}{\eta}
 # \end{aligned}
 # }

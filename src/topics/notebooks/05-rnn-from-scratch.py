@@ -16,7 +16,7 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# h_t &= \tanh\left(W_x[x_t] + h_{t-1} W_h + b\right), \\
+# h_t &= \tanh\left(W_x[x_t] + h_{t-1} W_h + b\right) \\
 # s_t &= h_t W_o + b_o, \quad
 # L = -\frac{1}{T} \sum_{t=1}^{T} \log \text{softmax}(s_t)_{x_{t+1}}
 # \end{aligned}

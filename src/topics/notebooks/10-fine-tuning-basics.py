@@ -15,7 +15,7 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# &\theta_{t+1} = \theta_t - \eta_t \, \text{Adam}\left(\nabla L_\text{new}(\theta_t)\right), \\
+# &\theta_{t+1} = \theta_t - \eta_t \, \text{Adam}\left(\nabla L_\text{new}(\theta_t)\right) \\
 # &\text{starting at } \theta_0 = \text{the pretrained weights}
 # \end{aligned}
 # }

@@ -15,8 +15,8 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# &y = x W + \frac{\alpha}{r} \, (x A) B, \quad W \text{ frozen}, \\
-# &A \in \mathbb{R}^{d_\text{in} \times r} \text{ random}, \\
+# &y = x W + \frac{\alpha}{r} \, (x A) B, \quad W \text{ frozen} \\
+# &A \in \mathbb{R}^{d_\text{in} \times r} \text{ random} \\
 # &B \in \mathbb{R}^{r \times d_\text{out}} \text{ zero at first}
 # \end{aligned}
 # }
@@ -646,12 +646,12 @@ print({name: round(loss, 2) for name, loss in damage.items()})
 # What remains between the two adapted models, `{python} f"{damage['3 bits + LoRA'] - damage['base + LoRA']:.2f}"` nats, is what rank 8 did not repair in 120 steps (one run each).
 
 # %% tags=["test"]
-def tiny_lm(seed, D=8):
+def random_lm(seed, D=8):
     torch.manual_seed(seed)
     return LetterLM(D=D, L=2, H=2)
 
 
-def with_random_b(model, seed):
+def random_b(model, seed):
     torch.manual_seed(seed)
     with torch.no_grad():
         for layer in adapters(model):
@@ -660,7 +660,7 @@ def with_random_b(model, seed):
 
 
 def test_add_lora():
-    base = tiny_lm(1)
+    base = random_lm(1)
     ids = torch.randint(36, (2, 9), generator=torch.Generator().manual_seed(2))
     for r, names in ((1, ALL), (3, ("q", "v")), (2, ("up",))):
         model = add_lora(base, r, alpha=6.0, names=names)
@@ -675,11 +675,16 @@ def test_add_lora():
         again, other = (add_lora(base, r, names=names, seed=seed) for seed in (0, 1))
         A = adapters(model)[0].A
         assert torch.equal(adapters(again)[0].A, A)
+        assert all(layer.scale == 16 / r for layer in adapters(again))  # alpha = 16
         assert not torch.equal(adapters(other)[0].A, A)
         assert moved(again, model) == 0 and abs(moved(other, model) - 1.41) < 0.9
+        with torch.no_grad():
+            for layer in adapters(again):
+                layer.A *= 1.5
+        assert abs(moved(again, model) - 0.5) < 1e-6
         assert torch.equal(model(ids), base(ids))
         assert trained_numbers(base) == sum(W.numel() for W in base.parameters())
-        changed = with_random_b(model, 3)
+        changed = random_b(model, 3)
         assert not torch.allclose(changed(ids), base(ids))
         assert torch.equal(set_scale(changed, 0.0)(ids), base(ids))
         twice = set_scale(changed, 2.0)
@@ -695,7 +700,7 @@ def test_add_lora():
 
 
 def test_only_the_adapter_learns():
-    base = tiny_lm(4)
+    base = random_lm(4)
     before = copy.deepcopy(base.state_dict())
     text = torch.arange(2000) % 7
     model = add_lora(base, 2)
@@ -714,7 +719,7 @@ def test_only_the_adapter_learns():
 def test_fit_warms_up_and_falls():
     text = torch.arange(2000) % 7
     for steps, lr, want in ((1, 0.01, 0.1), (2, 0.01, 0.2), (2, 0.001, 0.2)):
-        model = tiny_lm(11)
+        model = random_lm(11)
         before = model.letters.weight.detach().clone()
         fit(model, text, steps, lr, seed=0)
         way = (model.letters.weight - before).abs().max().item()
@@ -722,12 +727,54 @@ def test_fit_warms_up_and_falls():
 
 
 def test_held_out_is_held_out():
-    model, text = tiny_lm(12), torch.arange(2000) % 7
+    model, text = random_lm(12), torch.arange(2000) % 7
     other = text.clone()
     other[:1800] = 30
     assert held_out(model, text) == held_out(model, other)
     other[1800:] = 30
     assert held_out(model, text) != held_out(model, other)
+
+
+def test_fit_and_held_out_see():
+    class Even(nn.Module):
+        """The same scores at each place; remembers the shapes it was asked about."""
+        def __init__(self):
+            super().__init__()
+            self.scores, self.shapes = nn.Parameter(torch.zeros(36)), []
+        def forward(self, ids):
+            self.shapes.append(tuple(ids.shape))
+            return self.scores.expand(*ids.shape, 36)
+
+    model, text = Even(), torch.zeros(2000, dtype=torch.long)
+    assert abs(held_out(model, text) - np.log(36)) < 1e-5  # an even guess
+    steps, lr = 40, 1e-4
+    fit(model, text, steps, lr, seed=0)
+    assert model.shapes == [(100, 64)] + [(12, 64)] * steps
+    # all gradients keep their sign and nearly their size, so Adam moves by the rate
+    rates = [min((t + 1) / 10, 1) * (steps - t) / steps for t in range(steps)]
+    way = model.scores.detach()
+    assert way[0] > 0 > way[1:].max()
+    assert torch.allclose(way.abs(), torch.full((36,), lr * sum(rates)), rtol=0.01)
+
+
+def test_model_without_blocks():
+    torch.manual_seed(15)
+    model, ids = LetterLM(D=8, L=0).double(), torch.tensor([3, 3, 5])
+    E, P = model.letters.weight, model.places.weight
+    x = E[ids] + P[:3]  # letter plus place, a norm, the letters again
+    want = x / x.square().mean(dim=1, keepdim=True).sqrt() @ E.T
+    assert torch.allclose(model(ids[None])[0], want, atol=1e-8)
+    assert not torch.allclose(want[0], want[1], atol=0.01)  # a letter at two places
+
+
+def test_model_of_the_lab():
+    torch.manual_seed(16)
+    model, D = LetterLM(), 64
+    block = 4 * D * D + 2 * D * 4 * D + 4 * D + D + 2 * D  # biases, norms
+    assert trained_numbers(model) == (36 + 64) * D + 2 * block + D
+    assert [block.H for block in model.blocks] == [4, 4]
+    ids = torch.randint(36, (20, 65))
+    assert abs(loss_on(model, ids).item() - np.log(36)) < 0.15  # starts by guessing
 
 
 def test_block():
@@ -747,17 +794,18 @@ def test_block():
 
 
 def test_model_is_causal_and_windows_fit():
-    model, ids = tiny_lm(6), torch.arange(6)[None]
+    model, ids = random_lm(6), torch.arange(6)[None]
     other = ids.clone()
     other[0, 3] = 30
     changed = (model(other) - model(ids)).abs().amax(dim=(0, 2)) > 1e-7
     assert changed.tolist() == [False] * 3 + [True] * 3
     rng = torch.Generator().manual_seed(7)
     for part, low, high in (("train", 0, 900), ("test", 900, 1000)):
-        rows = windows(torch.arange(1000), 200, rng, part)
-        assert rows.shape == (200, 65) and (rows[:, 1:] - rows[:, :-1] == 1).all()
-        assert low <= rows.min() and rows.max() < high and rows.max() > high - 40
+        rows = windows(torch.arange(1000), 9000, rng, part)
+        assert rows.shape == (9000, 65) and (rows[:, 1:] - rows[:, :-1] == 1).all()
+        assert rows.min() == low and rows.max() == high - 1  # all of its part, no more
     assert "".join(LETTERS[i] for i in encode("A b-C? 12", 5)) == "a b-c"
+    assert len(encode("9ab" * 200_001)) == 400_000  # no more, of known letters
     want = F.cross_entropy(model(ids[:, :-1])[0], ids[0, 1:])
     assert torch.isclose(loss_on(model, ids), want)
 

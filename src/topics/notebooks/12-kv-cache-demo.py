@@ -15,7 +15,7 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# o_t &= \text{softmax}\left(\frac{q_t K_{\le t}^\top}{\sqrt{d_k}}\right) V_{\le t}, \\
+# o_t &= \text{softmax}\left(\frac{q_t K_{\le t}^\top}{\sqrt{d_k}}\right) V_{\le t} \\
 # K_{\le t} &= \begin{bmatrix} K_{\lt t} \\ k_t \end{bmatrix}, \quad V_{\le t} = \begin{bmatrix} V_{\lt t} \\ v_t \end{bmatrix}
 # \end{aligned}
 # }
@@ -707,7 +707,7 @@ for name, losses in costs.items():
 # So a look at the loss lets the last mistake pass. The comparison in Section 4 did not.
 #
 # ### Which tokens to keep
-
+#
 # Two ways to keep a cache of fixed size: the last $w$ tokens, a *sliding window* [@jiang2023mistral]; or the first four and the last $w - 4$.
 # The second comes from a finding about large models: attention puts much weight on the very first tokens, whatever they are, as a place to look at when there is nothing to look for, and a window that drops these [sinks](../transformers/attention.py#what-came-later) breaks the model [@xiao2024efficient].
 # If the first four are special, they must beat any other four. So there is a control: four *drawn at random* from what the window dropped, and the last $w - 4$. (They are drawn anew for each query, which a mask can do and a cache could not.)

@@ -14,8 +14,8 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# g_B &= \frac{1}{B} \sum_{i \in \text{batch}} g_i, \\
-# \mathbb{E} \lVert g_B \rVert^2 &= \lVert G \rVert^2 + \frac{\text{tr}(\Sigma)}{B}, \\
+# g_B &= \frac{1}{B} \sum_{i \in \text{batch}} g_i \\
+# \mathbb{E} \lVert g_B \rVert^2 &= \lVert G \rVert^2 + \frac{\text{tr}(\Sigma)}{B} \\
 # B_\text{noise} &= \frac{\text{tr}(\Sigma)}{\lVert G \rVert^2}
 # \end{aligned}
 # }

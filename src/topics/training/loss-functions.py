@@ -13,8 +13,8 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# L &= \frac{\sum_{i} w_i \, \ell_i}{\sum_{i} w_i}, \\
-# \ell_i &= - \sum_{j=1}^{K} q_{ij} \log p_{ij}, \\
+# L &= \frac{\sum_{i} w_i \, \ell_i}{\sum_{i} w_i} \\
+# \ell_i &= - \sum_{j=1}^{K} q_{ij} \log p_{ij} \\
 # \frac{\partial \ell_i}{\partial s_{ij}} &= p_{ij} - q_{ij}
 # \end{aligned}
 # }

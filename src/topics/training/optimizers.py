@@ -15,8 +15,8 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# m_t &= \beta_1 m_{t-1} + (1 - \beta_1) \, g_t, \\
-# v_t &= \beta_2 v_{t-1} + (1 - \beta_2) \, g_t^2, \\
+# m_t &= \beta_1 m_{t-1} + (1 - \beta_1) \, g_t \\
+# v_t &= \beta_2 v_{t-1} + (1 - \beta_2) \, g_t^2 \\
 # \theta_t &= (1 - \eta_t \lambda) \, \theta_{t-1} - \eta_t \, \frac{m_t / (1 - \beta_1^t)}{\sqrt{v_t / (1 - \beta_2^t)} + \epsilon}
 # \end{aligned}
 # }

@@ -13,7 +13,7 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# \text{MultiHead}(X) &= \left[ O_1, O_2, \dots, O_H \right] W_O, \\
+# \text{MultiHead}(X) &= \left[ O_1, O_2, \dots, O_H \right] W_O \\
 # O_h &= \text{softmax}\left( \frac{Q_h K_h^\top}{\sqrt{d_k}} \right) V_h
 # \end{aligned}
 # }

@@ -13,7 +13,7 @@
 # $$
 # \boxed{
 # \begin{aligned}
-# O &= \text{softmax}\left(\frac{QK^\top}{\sqrt{d_k}}\right) V, \\
+# O &= \text{softmax}\left(\frac{QK^\top}{\sqrt{d_k}}\right) V \\
 # Q &= XW_Q, \quad K = XW_K, \quad V = XW_V
 # \end{aligned}
 # }

@@ -1,4 +1,4 @@
-# Generated from src/topics/architectures/cnns.py: edit that file, then run doit. digest:27b8c5d620fbe8c0
+# Generated from src/topics/architectures/cnns.py: edit that file, then run doit. digest:013456163625063f
 
 """Tests of architectures/cnns: Convolutional networks."""
 
@@ -35,7 +35,7 @@ def accuracy(model: nn.Module, X: torch.Tensor, y: torch.Tensor) -> float:
 # src/topics/architectures/cnns.py:68
 def shifted(X: torch.Tensor, right: int) -> torch.Tensor:
     """Images (n, 1, 28, 28) moved by `right` pixels; black comes in from the left."""
-    return nn.functional.pad(X, (right, 0))[..., : X.shape[-1]]
+    return nn.functional.pad(X, (right, -right))  # what leaves on the right is cut
 
 
 # src/topics/architectures/cnns.py:73

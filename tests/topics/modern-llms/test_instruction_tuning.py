@@ -1,4 +1,4 @@
-# Generated from src/topics/modern-llms/instruction-tuning.py: edit that file, then run doit. digest:3056de07b0ad9c89
+# Generated from src/topics/modern-llms/instruction-tuning.py: edit that file, then run doit. digest:23390f179549c491
 
 """Tests of modern-llms/instruction-tuning: Instruction tuning."""
 
@@ -286,20 +286,20 @@ def random_conversation(rng):
     return [{"role": role, "content": f"x{text}x"} for role, text in zip(roles, texts)]
 
 
-# src/topics/modern-llms/instruction-tuning.py:904
+# src/topics/modern-llms/instruction-tuning.py:907
 def two_turns() -> list[int]:
     """Twelve zeros and ones."""
     return [0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 1, 1]
 
 
-# src/topics/modern-llms/instruction-tuning.py:930
+# src/topics/modern-llms/instruction-tuning.py:933
 def teaching_share(masks: list[list[int]]) -> tuple[float, float]:
     """Padded, packed."""
     counted = sum(map(sum, masks))
     return counted / (len(masks) * max(map(len, masks))), counted / sum(map(len, masks))
 
 
-# src/topics/modern-llms/instruction-tuning.py:951
+# src/topics/modern-llms/instruction-tuning.py:954
 def llama3(messages: list[dict], add_generation_prompt: bool = False) -> str:
     """The text of a conversation."""
     def header(role):
@@ -309,7 +309,7 @@ def llama3(messages: list[dict], add_generation_prompt: bool = False) -> str:
     return "<|begin_of_text|>" + "".join(turns) + opened
 
 
-# src/topics/modern-llms/instruction-tuning.py:989
+# src/topics/modern-llms/instruction-tuning.py:992
 def follows(text: str, instruction: tuple) -> bool:
     """Whether a text obeys an instruction."""
     kind, value = instruction
@@ -324,20 +324,20 @@ def follows(text: str, instruction: tuple) -> bool:
     raise ValueError(f"unknown instruction: {kind}")
 
 
-# src/topics/modern-llms/instruction-tuning.py:1028
+# src/topics/modern-llms/instruction-tuning.py:1031
 def neftune(E: np.ndarray, alpha: float, rng: np.random.Generator) -> np.ndarray:
     """E (T, D) with noise."""
     return E + alpha / np.sqrt(E.size) * rng.uniform(-1, 1, size=E.shape)
 
 
-# src/topics/modern-llms/instruction-tuning.py:1055
+# src/topics/modern-llms/instruction-tuning.py:1058
 def win_rate(judge, a: list[str], b: list[str]) -> float:
     """Share of pairs that a wins, between 0 and 1."""
     won = [((judge(x, y) == 0) + (judge(y, x) == 1)) / 2 for x, y in zip(a, b)]
     return sum(won) / len(won)
 
 
-# src/topics/modern-llms/instruction-tuning.py:1090
+# src/topics/modern-llms/instruction-tuning.py:1093
 def cut_anywhere(ids: list[int], T: int) -> np.ndarray:
     """A running text as rows (n, T); what does not fill a row is dropped."""
     return np.array(ids[: len(ids) // T * T], dtype=int).reshape(-1, T)
@@ -456,10 +456,11 @@ def test_letter_tokenizer_loses_nothing():
     tokenizer, text = letter_tokenizer(), "\n" + "".join(map(chr, range(32, 127)))
     ids = tokenizer(text + "<|im_end|>")["input_ids"]
     assert len(ids) == len(set(ids)) == 97  # 96 characters and a mark
+    assert len(tokenizer) == 98  # the other mark, and nothing else
     assert "".join(tokenizer.convert_ids_to_tokens(ids[:-1])) == text
 
 
-# src/topics/modern-llms/instruction-tuning.py:732
+# src/topics/modern-llms/instruction-tuning.py:733
 def test_template_and_mask_are_hugging_faces():
     rng, tokenizer = np.random.default_rng(4), letter_tokenizer()
     for trial in range(25):
@@ -476,10 +477,12 @@ def test_template_and_mask_are_hugging_faces():
         mask = [int(any(a <= start < b for a, b in assistant_spans(messages)))
                 for start, _ in offsets]
         assert mask == out["assistant_masks"]
+        said = [m["content"] + "<|im_end|>" for m in messages if m["role"] == "assistant"]
+        assert [text[a:b] for a, b in assistant_spans(messages)] == said
     assert chatml([]) == "" and assistant_spans([]) == []
 
 
-# src/topics/modern-llms/instruction-tuning.py:751
+# src/topics/modern-llms/instruction-tuning.py:754
 def test_packed_is_apart():
     rng = np.random.default_rng(5)
     for _ in range(20):
@@ -491,7 +494,7 @@ def test_packed_is_apart():
         assert torch.allclose(packed, torch.cat([model(part) for part in parts], dim=1))
 
 
-# src/topics/modern-llms/instruction-tuning.py:762
+# src/topics/modern-llms/instruction-tuning.py:765
 def test_tools():
     good = '<tool_call>{"name": "add", "arguments": {"a": 2, "b": 3}}</tool_call>'
     tools = {"add": lambda a, b: a + b}
@@ -511,7 +514,7 @@ def test_tools():
     assert json.loads(missing[0]["content"]) == {"error": "no tool sub"}
 
 
-# src/topics/modern-llms/instruction-tuning.py:912
+# src/topics/modern-llms/instruction-tuning.py:915
 def test_two_turns():
     words = ("<|user|> hi <|end|> <|assistant|> hello <|end|> "
              "<|user|> bye <|end|> <|assistant|> bye <|end|>").split()
@@ -523,13 +526,13 @@ def test_two_turns():
     assert two_turns() == want
 
 
-# src/topics/modern-llms/instruction-tuning.py:939
+# src/topics/modern-llms/instruction-tuning.py:942
 def test_teaching_share():
     assert teaching_share([[0, 1], [0, 0, 0, 1, 1, 1]]) == (4 / 12, 4 / 8)
     assert teaching_share([[1]]) == (1, 1)
 
 
-# src/topics/modern-llms/instruction-tuning.py:964
+# src/topics/modern-llms/instruction-tuning.py:967
 def test_llama3():
     template = (
         "{{ '<|begin_of_text|>' }}{% for m in messages %}"
@@ -548,7 +551,7 @@ def test_llama3():
         assert llama3(messages, trial % 2 == 1) == want
 
 
-# src/topics/modern-llms/instruction-tuning.py:1006
+# src/topics/modern-llms/instruction-tuning.py:1009
 def test_follows():
     text = "lima is the capital, they say. \n"
     cases = {("words at least", 6): True, ("words at least", 7): False,
@@ -564,7 +567,7 @@ def test_follows():
     raise AssertionError("an unknown instruction must be refused")
 
 
-# src/topics/modern-llms/instruction-tuning.py:1036
+# src/topics/modern-llms/instruction-tuning.py:1039
 def test_neftune():
     for T, D in ((50, 40), (5, 400)):
         E = np.random.default_rng(7).normal(size=(T, D))
@@ -574,7 +577,7 @@ def test_neftune():
     assert np.array_equal(neftune(E, 0.0, np.random.default_rng(9)), E)
 
 
-# src/topics/modern-llms/instruction-tuning.py:1064
+# src/topics/modern-llms/instruction-tuning.py:1067
 def test_win_rate():
     a, b = ["long answer", "no", "a", "bb"], ["yes", "certainly", "long", "x"]
     assert win_rate(lambda x, y: 0, a, b) == win_rate(lambda x, y: 1, a, b) == 0.5
@@ -593,7 +596,7 @@ def test_win_rate():
     assert win_rate(first_if_close, a[1:3], b[1:3]) == 0.25
 
 
-# src/topics/modern-llms/instruction-tuning.py:1098
+# src/topics/modern-llms/instruction-tuning.py:1101
 def test_cut_anywhere():
     assert cut_anywhere(list(range(11)), 4).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert cut_anywhere([1], 3).shape == (0, 3)

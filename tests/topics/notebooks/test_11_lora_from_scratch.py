@@ -1,4 +1,4 @@
-# Generated from src/topics/notebooks/11-lora-from-scratch.py: edit that file, then run doit. digest:8bfce935d5f671a9
+# Generated from src/topics/notebooks/11-lora-from-scratch.py: edit that file, then run doit. digest:bac1ec0be20e306a
 
 """Tests of notebooks/11-lora-from-scratch: LoRA from scratch."""
 
@@ -218,13 +218,13 @@ def round_rows(W: torch.Tensor, bits: int) -> torch.Tensor:
 
 
 # src/topics/notebooks/11-lora-from-scratch.py:649
-def tiny_lm(seed, D=8):
+def random_lm(seed, D=8):
     torch.manual_seed(seed)
     return LetterLM(D=D, L=2, H=2)
 
 
 # src/topics/notebooks/11-lora-from-scratch.py:654
-def with_random_b(model, seed):
+def random_b(model, seed):
     torch.manual_seed(seed)
     with torch.no_grad():
         for layer in adapters(model):
@@ -232,13 +232,13 @@ def with_random_b(model, seed):
     return model
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:822
+# src/topics/notebooks/11-lora-from-scratch.py:870
 def lora_numbers(D: int, L: int, r: int) -> int:
     """Four D x D matrices, one D x 4D and one 4D x D in each block."""
     return L * r * (4 * 2 * D + 2 * 5 * D)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:844
+# src/topics/notebooks/11-lora-from-scratch.py:892
 class SwitchLinear(nn.Module):
     """One frozen nn.Linear and named pairs (A, B)."""
     def __init__(self, base: nn.Linear, pairs: dict, scale: float) -> None:
@@ -253,7 +253,7 @@ class SwitchLinear(nn.Module):
         return y + self.scale * (x @ A) @ B
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:883
+# src/topics/notebooks/11-lora-from-scratch.py:931
 def join(
     A1: torch.Tensor, B1: torch.Tensor, s1: float,
     A2: torch.Tensor, B2: torch.Tensor, s2: float,
@@ -308,7 +308,7 @@ def test_layer_starts_unchanged():
 
 # src/topics/notebooks/11-lora-from-scratch.py:662
 def test_add_lora():
-    base = tiny_lm(1)
+    base = random_lm(1)
     ids = torch.randint(36, (2, 9), generator=torch.Generator().manual_seed(2))
     for r, names in ((1, ALL), (3, ("q", "v")), (2, ("up",))):
         model = add_lora(base, r, alpha=6.0, names=names)
@@ -323,11 +323,16 @@ def test_add_lora():
         again, other = (add_lora(base, r, names=names, seed=seed) for seed in (0, 1))
         A = adapters(model)[0].A
         assert torch.equal(adapters(again)[0].A, A)
+        assert all(layer.scale == 16 / r for layer in adapters(again))  # alpha = 16
         assert not torch.equal(adapters(other)[0].A, A)
         assert moved(again, model) == 0 and abs(moved(other, model) - 1.41) < 0.9
+        with torch.no_grad():
+            for layer in adapters(again):
+                layer.A *= 1.5
+        assert abs(moved(again, model) - 0.5) < 1e-6
         assert torch.equal(model(ids), base(ids))
         assert trained_numbers(base) == sum(W.numel() for W in base.parameters())
-        changed = with_random_b(model, 3)
+        changed = random_b(model, 3)
         assert not torch.allclose(changed(ids), base(ids))
         assert torch.equal(set_scale(changed, 0.0)(ids), base(ids))
         twice = set_scale(changed, 2.0)
@@ -342,9 +347,9 @@ def test_add_lora():
         assert torch.allclose(merged(ids), changed(ids), atol=1e-5)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:697
+# src/topics/notebooks/11-lora-from-scratch.py:702
 def test_only_the_adapter_learns():
-    base = tiny_lm(4)
+    base = random_lm(4)
     before = copy.deepcopy(base.state_dict())
     text = torch.arange(2000) % 7
     model = add_lora(base, 2)
@@ -360,20 +365,20 @@ def test_only_the_adapter_learns():
             assert torch.equal(W, before[name.replace(".base.", ".")])
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:714
+# src/topics/notebooks/11-lora-from-scratch.py:719
 def test_fit_warms_up_and_falls():
     text = torch.arange(2000) % 7
     for steps, lr, want in ((1, 0.01, 0.1), (2, 0.01, 0.2), (2, 0.001, 0.2)):
-        model = tiny_lm(11)
+        model = random_lm(11)
         before = model.letters.weight.detach().clone()
         fit(model, text, steps, lr, seed=0)
         way = (model.letters.weight - before).abs().max().item()
         assert abs(way - want * lr) < 0.02 * lr  # Adam's first steps: the rate
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:724
+# src/topics/notebooks/11-lora-from-scratch.py:729
 def test_held_out_is_held_out():
-    model, text = tiny_lm(12), torch.arange(2000) % 7
+    model, text = random_lm(12), torch.arange(2000) % 7
     other = text.clone()
     other[:1800] = 30
     assert held_out(model, text) == held_out(model, other)
@@ -381,7 +386,52 @@ def test_held_out_is_held_out():
     assert held_out(model, text) != held_out(model, other)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:733
+# src/topics/notebooks/11-lora-from-scratch.py:738
+def test_fit_and_held_out_see():
+    class Even(nn.Module):
+        """The same scores at each place; remembers the shapes it was asked about."""
+        def __init__(self):
+            super().__init__()
+            self.scores, self.shapes = nn.Parameter(torch.zeros(36)), []
+        def forward(self, ids):
+            self.shapes.append(tuple(ids.shape))
+            return self.scores.expand(*ids.shape, 36)
+
+    model, text = Even(), torch.zeros(2000, dtype=torch.long)
+    assert abs(held_out(model, text) - np.log(36)) < 1e-5  # an even guess
+    steps, lr = 40, 1e-4
+    fit(model, text, steps, lr, seed=0)
+    assert model.shapes == [(100, 64)] + [(12, 64)] * steps
+    # all gradients keep their sign and nearly their size, so Adam moves by the rate
+    rates = [min((t + 1) / 10, 1) * (steps - t) / steps for t in range(steps)]
+    way = model.scores.detach()
+    assert way[0] > 0 > way[1:].max()
+    assert torch.allclose(way.abs(), torch.full((36,), lr * sum(rates)), rtol=0.01)
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:760
+def test_model_without_blocks():
+    torch.manual_seed(15)
+    model, ids = LetterLM(D=8, L=0).double(), torch.tensor([3, 3, 5])
+    E, P = model.letters.weight, model.places.weight
+    x = E[ids] + P[:3]  # letter plus place, a norm, the letters again
+    want = x / x.square().mean(dim=1, keepdim=True).sqrt() @ E.T
+    assert torch.allclose(model(ids[None])[0], want, atol=1e-8)
+    assert not torch.allclose(want[0], want[1], atol=0.01)  # a letter at two places
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:770
+def test_model_of_the_lab():
+    torch.manual_seed(16)
+    model, D = LetterLM(), 64
+    block = 4 * D * D + 2 * D * 4 * D + 4 * D + D + 2 * D  # biases, norms
+    assert trained_numbers(model) == (36 + 64) * D + 2 * block + D
+    assert [block.H for block in model.blocks] == [4, 4]
+    ids = torch.randint(36, (20, 65))
+    assert abs(loss_on(model, ids).item() - np.log(36)) < 0.15  # starts by guessing
+
+
+# src/topics/notebooks/11-lora-from-scratch.py:780
 def test_block():
     torch.manual_seed(13)
     block, x = Block(6, 3).double(), torch.randn(2, 5, 6).double()
@@ -398,24 +448,25 @@ def test_block():
     assert torch.allclose(block(x), want, atol=1e-6)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:749
+# src/topics/notebooks/11-lora-from-scratch.py:796
 def test_model_is_causal_and_windows_fit():
-    model, ids = tiny_lm(6), torch.arange(6)[None]
+    model, ids = random_lm(6), torch.arange(6)[None]
     other = ids.clone()
     other[0, 3] = 30
     changed = (model(other) - model(ids)).abs().amax(dim=(0, 2)) > 1e-7
     assert changed.tolist() == [False] * 3 + [True] * 3
     rng = torch.Generator().manual_seed(7)
     for part, low, high in (("train", 0, 900), ("test", 900, 1000)):
-        rows = windows(torch.arange(1000), 200, rng, part)
-        assert rows.shape == (200, 65) and (rows[:, 1:] - rows[:, :-1] == 1).all()
-        assert low <= rows.min() and rows.max() < high and rows.max() > high - 40
+        rows = windows(torch.arange(1000), 9000, rng, part)
+        assert rows.shape == (9000, 65) and (rows[:, 1:] - rows[:, :-1] == 1).all()
+        assert rows.min() == low and rows.max() == high - 1  # all of its part, no more
     assert "".join(LETTERS[i] for i in encode("A b-C? 12", 5)) == "a b-c"
+    assert len(encode("9ab" * 200_001)) == 400_000  # no more, of known letters
     want = F.cross_entropy(model(ids[:, :-1])[0], ids[0, 1:])
     assert torch.isclose(loss_on(model, ids), want)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:765
+# src/topics/notebooks/11-lora-from-scratch.py:813
 def test_round_rows():
     rng = torch.Generator().manual_seed(8)
     for bits in (2, 3, 4, 8):
@@ -428,7 +479,7 @@ def test_round_rows():
     assert torch.equal(round_rows(torch.zeros(2, 3), 3), torch.zeros(2, 3))
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:830
+# src/topics/notebooks/11-lora-from-scratch.py:878
 def test_lora_numbers():
     for D, L, r in ((8, 2, 3), (16, 1, 1), (4, 3, 2)):
         torch.manual_seed(0)
@@ -436,7 +487,7 @@ def test_lora_numbers():
         assert lora_numbers(D, L, r) == trained_numbers(add_lora(model, r))
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:863
+# src/topics/notebooks/11-lora-from-scratch.py:911
 def test_switch():
     rng = np.random.default_rng(9)
     for _ in range(10):
@@ -450,7 +501,7 @@ def test_switch():
         assert torch.allclose(switch(x, "law"), want)
 
 
-# src/topics/notebooks/11-lora-from-scratch.py:894
+# src/topics/notebooks/11-lora-from-scratch.py:942
 def test_join():
     rng = torch.Generator().manual_seed(10)
     shapes = (6, 2), (2, 4), (6, 3), (3, 4)
