@@ -43,6 +43,7 @@ class Catalogue:
     parts: tuple[Part, ...]
     reading_paths: tuple[ReadingPath, ...]
     standards: Standards = Standards()
+    arrows: tuple[tuple[str, str], ...] = ()  # always drawn in the graph
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -50,7 +51,7 @@ class Catalogue:
         return tuple(name for part in self.parts for name in part.topics)
 
 
-KEYS = ("title", "subtitle", "repository", "parts", "paths", "standards")
+KEYS = ("title", "subtitle", "repository", "parts", "paths", "arrows", "standards")
 
 
 def parse(text: str, path: str = paths.CATALOGUE) -> Catalogue:
@@ -102,6 +103,14 @@ def parse(text: str, path: str = paths.CATALOGUE) -> Catalogue:
                 problems.append(Problem(path, line_of(step), what, todo))
             steps.extend(by_part.get(step, (step,)))
         reading_paths.append(ReadingPath(item["name"], item["summary"], tuple(steps)))
+    arrows = []
+    for item in data.get("arrows") or []:
+        if isinstance(item, list) and len(item) == 2 and known.issuperset(item):
+            arrows.append((item[0], item[1]))
+            continue
+        todo = "write `- [part/topic, part/topic]`, with topics of this catalogue"
+        where = line_of(str(item[-1]) if isinstance(item, list) and item else "arrows")
+        problems.append(Problem(path, where, f"{item!r} is not an arrow", todo))
     raise_all(problems)
     standards = data.get("standards") or {}
     return Catalogue(
@@ -115,4 +124,5 @@ def parse(text: str, path: str = paths.CATALOGUE) -> Catalogue:
             standards.get("notebooks", {}),
             tuple(standards.get("headings", ())),
         ),
+        tuple(arrows),
     )

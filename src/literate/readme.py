@@ -108,7 +108,9 @@ def graph(book: Book) -> Iterator[str]:
         for name in part.topics:
             yield f'    {_node(name)}["{book.entries[name].title}"]'
         yield "  end"
-    for start, end in direct(edges(book)):
+    arrows = edges(book)
+    drawn = {*direct(arrows), *book.catalogue.arrows}
+    for start, end in (arrow for arrow in arrows if arrow in drawn):
         yield f"  {_node(start)} --> {_node(end)}"
     yield "```"
 

@@ -71,6 +71,12 @@ DEFECTS = [
         "squaring: basics/second#quadrupling\ndoubling: b",
         "src/index.yaml:1: basics/second#quadrupling does not speak of 'squaring'",
     ),
+    (
+        "src/catalogue.yaml",
+        "paths:",
+        "arrows:\n  - [basics/first, basics/third]\npaths:",
+        "src/catalogue.yaml:13: ['basics/first', 'basics/third'] is not an arrow",
+    ),
     ("build/changes.md", "# Changes", "# News", "build/changes.md:1: the generated file was"),
     ("src/changes.yaml", "shorter", "longer", "build/changes.md:"),
     ("src/changes.yaml", "basics/first", "basics/frist", "src/changes.yaml:3: an entry of 2026-02"),
