@@ -178,36 +178,35 @@ class Builder:
         self.disk.write("README.md", readme.fill(text, self.book()))
         return self.digests("README.md")
 
-    def notation(self) -> Written:
-        """The notation page as GitHub shows it."""
-        self.disk.write_sealed(paths.NOTATION_PAGE, self.notation_text(), paths.NOTATION)
-        return self.digests(paths.NOTATION_PAGE)
+    def pages(self) -> dict[str, tuple[str, Callable[[], str]]]:
+        """The pages that no topic writes: of each source, its page and what makes its text."""
+        return {
+            paths.NOTATION: (paths.NOTATION_PAGE, self._notation),
+            paths.INDEX_OF_TERMS: (paths.INDEX_PAGE, self._terms),
+            paths.CHANGES: (paths.CHANGES_PAGE, self._changes),
+        }
 
-    def notation_text(self) -> str:
+    def page(self, source: str) -> Written:
+        """The page of `source` as GitHub shows it."""
+        file, text = self.pages()[source]
+        self.disk.write_sealed(file, text(), source)
+        return self.digests(file)
+
+    def _notation(self) -> str:
         head = f"<!-- Generated from {paths.NOTATION}: edit that, then run doit. {BLANK_SEAL} -->"
         return f"{head}\n\n{document.lower(self.disk.read(paths.NOTATION))}"
 
-    def terms_page(self) -> Written:
-        """The index of terms as GitHub shows it."""
-        self.disk.write_sealed(paths.INDEX_PAGE, self.terms_text(), paths.INDEX_OF_TERMS)
-        return self.digests(paths.INDEX_PAGE)
-
-    def terms_text(self) -> str:
+    def _terms(self) -> str:
         return terms.page(self.terms(), self.book())
+
+    def _changes(self) -> str:
+        book = self.book()
+        return changes.page(changes.load(self.disk.read(paths.CHANGES), book), book)
 
     def terms(self) -> tuple[Term, ...]:
         """The index of terms; empty in a book that has none."""
         exists = self.disk.exists(paths.INDEX_OF_TERMS)
         return terms.load(self.disk.read(paths.INDEX_OF_TERMS), self.book()) if exists else ()
-
-    def changes_page(self) -> Written:
-        """The changes and errata."""
-        self.disk.write_sealed(paths.CHANGES_PAGE, self.changes_text(), paths.CHANGES)
-        return self.digests(paths.CHANGES_PAGE)
-
-    def changes_text(self) -> str:
-        book = self.book()
-        return changes.page(changes.load(self.disk.read(paths.CHANGES), book), book)
 
     # One topic
 

@@ -101,8 +101,7 @@ def check_book(builder: Builder) -> None:
     topics = {name: builder.topic(name) for name in book.written()}
     found = [*_unlisted(builder), *_orphans(builder, topics), *_chunks(topics)]
     found += measure.too_lonely(topics, builder.catalogue.standards)
-    found += _index(builder, topics)
-    found += _changes(builder)
+    found += _promises(builder, topics)
     found += _pages(builder, book)
     raise_all(found)
 
@@ -118,7 +117,7 @@ def _unlisted(builder: Builder) -> Iterator[Problem]:
 
 def _orphans(builder: Builder, topics: dict[str, Topic]) -> Iterator[Problem]:
     """Generated files that no topic writes."""
-    known = {paths.NOTATION_PAGE, paths.INDEX_PAGE, paths.CHANGES_PAGE}
+    known = {page for page, _ in builder.pages().values()}
     for name, topic in topics.items():
         known |= {paths.document(name), paths.notebook(name), paths.tests(name)}
         known |= {f"{paths.figures(name)}/{label}.svg" for label in common.figure_numbers(topic)}
@@ -145,33 +144,17 @@ def _chunks(topics: dict[str, Topic]) -> Iterator[Problem]:
                 yield Problem(topic.path, line, what, "make both the same text")
 
 
-def _index(builder: Builder, topics: dict[str, Topic]) -> Iterator[Problem]:
-    """The index of terms and its page."""
+def _promises(builder: Builder, topics: dict[str, Topic]) -> Iterator[Problem]:
+    """Sections that do not speak of the term that the index sends to them."""
     try:
         found = builder.terms()
-        text = builder.terms_text()
-    except Trouble as trouble:
-        yield from trouble.problems
-        return
+    except Trouble:
+        return  # the index's page says so
     yield from terms.empty_promises(found, topics)
-    if found:
-        yield from _compare(builder, paths.INDEX_PAGE, text, paths.INDEX_OF_TERMS)
-
-
-def _changes(builder: Builder) -> Iterator[Problem]:
-    """The page of changes and errata."""
-    if not builder.disk.exists(paths.CHANGES):
-        return
-    try:
-        text = builder.changes_text()
-    except Trouble as trouble:
-        yield from trouble.problems
-        return
-    yield from _compare(builder, paths.CHANGES_PAGE, text, paths.CHANGES)
 
 
 def _pages(builder: Builder, book: Book) -> Iterator[Problem]:
-    """The README, the notation page and the book's PDF."""
+    """The README, the pages that no topic writes, and the whole book as PDF and EPUB."""
     disk = builder.disk
     if disk.exists(readme.NAME):
         old = disk.read(readme.NAME)
@@ -180,8 +163,12 @@ def _pages(builder: Builder, book: Book) -> Iterator[Problem]:
                 yield Problem(readme.NAME, 0, "a generated block is out of step", REBUILD)
         except Trouble as trouble:
             yield from trouble.problems
-    if disk.exists(paths.NOTATION):
-        yield from _compare(builder, paths.NOTATION_PAGE, builder.notation_text(), paths.NOTATION)
+    for source, (page, text) in builder.pages().items():
+        if disk.exists(source):
+            try:
+                yield from _compare(builder, page, text(), source)
+            except Trouble as trouble:
+                yield from trouble.problems
     current = f"digest:{whole.book_digest(builder)}"
     for file, keywords in ((paths.BOOK_PDF, _latin), (paths.BOOK_EPUB, epub.keywords_of)):
         if not disk.exists(file):

@@ -166,13 +166,13 @@ class Tasks:
     def task_markdown(self) -> Iterator[Task]:
         """write the documents for GitHub"""
         if notation := self._if_there(paths.NOTATION):
-            task = self.action(self.builder.notation)
+            task = self.action(self.builder.page, paths.NOTATION)
             yield {"name": "notation", **task, "file_dep": notation}
         if terms := self._if_there(paths.INDEX_OF_TERMS):
-            task = self.action(self.builder.terms_page)
+            task = self.action(self.builder.page, paths.INDEX_OF_TERMS)
             yield {"name": "index", **task, "file_dep": [INDEX, *terms], **BOOK_FIRST}
         if changes := self._if_there(paths.CHANGES):
-            task = self.action(self.builder.changes_page)
+            task = self.action(self.builder.page, paths.CHANGES)
             yield {"name": "changes", **task, "file_dep": [INDEX, *changes], **BOOK_FIRST}
         yield from self.topics(self.builder.markdown, file_dep=_stored, task_dep=_executed)
 
